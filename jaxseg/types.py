@@ -1,0 +1,92 @@
+"""The conventions of jaxseg, stated once.
+
+Arrays
+    Images are ``[H, W, C]`` (one) or ``[B, H, W, C]`` (a batch), RGB, float32 in [0, 1] before the model's own
+    normalisation. On the host, before augmentation, they are uint8 in 0..255.
+    Label maps are ``[H, W]`` integers; ``VOID`` (255) marks pixels that count for nothing.
+    Boxes are ``(x1, y1, x2, y2)`` in continuous pixels: the first pixel covers 0..1 and its centre is at 0.5.
+    In detection class 0 is background. Instance masks are kept whole on the host (``[N, H, W]`` bool) and
+    box-relative on the device (``[N, M, M]``). Keypoints are ``(x, y, visibility)``, visibility 0, 1 or 2 as in COCO.
+
+Shape letters
+    B batch, H W size, C channels, K classes, N instances, A anchors, R proposals, D detections, L levels,
+    M mask side, P keypoints, S switches (positions within a pooling window).
+
+Numbers
+    Parameters are float32. The compute dtype is an argument of each model. Losses, softmax and logits are float32.
+    Padding is explicit integers, never ``"SAME"`` on a strided layer, so that imported weights mean the same.
+
+Devices
+    The mapped axis of data parallelism is called ``DATA_AXIS``. A function that averages over the batch calls
+    :func:`mean_over_devices`, so that the same code gives the same numbers under ``jit`` (where arrays are global
+    and it does nothing) and under ``pmap`` or ``shard_map`` (where it averages over the axis).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+
+Array = jax.Array
+Batch = dict[str, Any]
+"""What a train step receives: ``image`` [B, H, W, 3], ``size`` [B, 2] true height and width, ``valid`` [B] (False
+for rows that only fill up the last batch), and what the task needs: ``label`` [B, H, W], or ``instances``."""
+Instances = dict[str, Any]
+"""``boxes`` [N, 4], ``classes`` [N] (from 1), ``masks`` [N, H, W] or [N, M, M], ``keypoints`` [N, P, 3],
+``valid`` [N] on the device."""
+Outputs = dict[str, Any]
+"""What a model returns: named arrays, ``logits`` [B, H, W, K] always among those of a semantic model."""
+Predictions = dict[str, Any]
+
+VOID = 255
+DATA_AXIS = "data"
+
+
+class Metric(NamedTuple):
+    """A metric as pure functions over a state of counts.
+
+    ``init() -> state``; ``update(state, predictions, batch) -> state``; ``merge(a, b) -> state``;
+    ``compute(state) -> dict of numbers`` (on the host).
+    """
+
+    init: Callable[[], Any]
+    update: Callable[[Any, Predictions, Batch], Any]
+    merge: Callable[[Any, Any], Any]
+    compute: Callable[[Any], dict[str, Any]]
+
+
+class Task(NamedTuple):
+    """What training needs to know of a problem, as pure functions that know no model.
+
+    ``inputs(batch) -> positional arguments of the model``; ``loss(outputs, batch) -> (scalar, terms)``;
+    ``predict(outputs, batch) -> predictions``; ``metric``; ``draw(batch, predictions) -> uint8 picture`` (on the
+    host); ``main_metric``: the name, among what the metric computes, by which the best checkpoint is kept.
+    """
+
+    inputs: Callable[[Batch], tuple[Any, ...]]
+    loss: Callable[[Outputs, Batch], tuple[Array, dict[str, Array]]]
+    predict: Callable[[Outputs, Batch], Predictions]
+    metric: Metric
+    draw: Callable[..., Any]
+    main_metric: str
+
+
+class JaxsegError(ValueError):
+    """Something the user can mend: the message says what came, what was expected and how to mend it.
+
+    The command line prints it as one line and exits with 2.
+    """
+
+
+def mean_over_devices(x: Array) -> Array:
+    """``pmean`` of ``x`` over ``DATA_AXIS`` where that axis is mapped (pmap, shard_map); ``x`` itself elsewhere.
+
+    A mean over valid pixels is ``local_sum / mean_over_devices(local_count)``: averaged over the devices, value and
+    gradient then equal those of one device that sees the whole batch.
+    """
+    try:
+        lax.axis_index(DATA_AXIS)
+    except NameError:  # jax's word for an axis that is not mapped here
+        return x
+    return lax.pmean(x, DATA_AXIS)

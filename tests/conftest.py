@@ -1,0 +1,25 @@
+"""The strict environment every test runs in: 8 CPU devices, no implicit rank or dtype promotion."""
+
+import os
+
+# Before jax starts a backend. Tests that need several devices ask for them; the rest use the first.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+SHARED = pathlib.Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data and weights beside the checkout; tests that need it are skipped without it."""
+    if not SHARED.exists():
+        pytest.skip("no ../shared beside this checkout")
+    return SHARED
