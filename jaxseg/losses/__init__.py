@@ -1,1 +1,15 @@
-"""losses."""
+"""Losses: pure functions from logits ``[..., K]`` and labels ``[...]`` to a float32 number.
+
+The rule of void, one for all losses and metrics: a pixel counts when its label lies in 0..K-1 and is not
+``ignore_index`` (255 unless told). Any other label is clamped to 0, its logits are set to 0 before anything
+is computed, it weighs nothing, and the mean divides by the weight that is left (by 1 if none is). So void
+changes neither value nor gradient, and a map that is all void gives exactly 0 with a gradient of exactly 0.
+
+Means over pixels are normalised over all devices (:func:`jaxseg.types.mean_over_devices`).
+"""
+
+from jaxseg.losses.pixel import cross_entropy
+from jaxseg.losses.reduce import weighted_mean
+from jaxseg.metrics.labels import check_labels, split_void
+
+__all__ = ["check_labels", "cross_entropy", "split_void", "weighted_mean"]

@@ -1,1 +1,17 @@
-"""metrics."""
+"""Metrics: pure functions over counts, ``init / update / merge / compute`` (:class:`jaxseg.types.Metric`).
+
+Only counts are kept, exact in 64 bits without x64, and ratios are taken once at the end on the host; any
+split of the data into batches and devices gives the same numbers.
+
+The rule of void, one for all losses and metrics: a pixel counts when its label lies in 0..K-1 and is not
+``ignore_index`` (255 unless told). Classes absent from truth and prediction take no part in a mean and are
+named.
+
+Under ``jit`` arrays are global. Where ``DATA_AXIS`` is mapped (pmap, shard_map) ``update`` sums over the
+devices: start from a replicated ``init()`` and read any one copy; do not ``merge`` the copies.
+"""
+
+from jaxseg.metrics.confusion import confusion_matrix, segmentation_metric
+from jaxseg.metrics.labels import check_labels, split_void
+
+__all__ = ["check_labels", "confusion_matrix", "segmentation_metric", "split_void"]
