@@ -1,1 +1,31 @@
-"""data."""
+"""Data: sources of samples, joint transforms, and the pipeline that makes batches of them. No TensorFlow
+needed.
+"""
+
+from jaxseg.data.folder import Folder, camvid
+from jaxseg.data.images import read_image, read_mask, write_png
+from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
+from jaxseg.data.labels import check_labels
+from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
+from jaxseg.data.shapes import Shapes
+from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
+
+__all__ = [
+    "Augment",
+    "Folder",
+    "Pad",
+    "Resize",
+    "Shapes",
+    "apply_warp",
+    "camvid",
+    "check_labels",
+    "crop_masks",
+    "eval_batches",
+    "pad_instances",
+    "prefetch_to_device",
+    "read_image",
+    "read_mask",
+    "tight_boxes",
+    "train_batches",
+    "write_png",
+]

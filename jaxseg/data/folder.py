@@ -1,0 +1,205 @@
+"""Your own images and masks: two folders, matched by file name."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jaxseg.data.images import MAX_PIXELS, ColorMap, read_image, read_mask
+from jaxseg.data.labels import check_labels
+from jaxseg.types import VOID, JaxsegError
+
+IMAGE_EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MASK_EXTENSIONS = (".bmp", ".gif", ".pgm", ".png", ".tif", ".tiff")
+_MOST_NAMED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A source of images and their label masks: ``folder[i]`` gives ``image``, ``label`` and ``name``.
+
+    ``image`` uint8 [H, W, 3] and ``label`` [H, W], uint8 (int32 for more than 255 classes). An image belongs
+    to the mask of the same name but for the extension and ``mask_suffix``. Files are taken in the order of
+    their names, and
+    found, not opened, when the source is made: what is missing shows at once, what is damaged when it is
+        read.
+
+    Args:
+        images, masks: the two folders (not searched deeper).
+        classes: names of the classes, in the order of their indices.
+        color_map: class of each colour or grey value in the masks (:func:`jaxseg.data.read_mask`).
+        reduce_zero_label: index 0 is void and class k stands as k + 1 in the files (ADE20K's way).
+        ignore_index: the value in the files that means void; it becomes 255.
+        mask_suffix: what a mask's name has after the image's: ``"_L"`` matches ``a.jpg`` with ``a_L.png``.
+        colors: RGB of each class to draw it with; by default spread over the colour circle.
+        exif: apply EXIF orientation, to images and masks. Set it False if the masks were drawn on unturned
+            images.
+        allow_0_255: 255 is void even in two-class masks that hold 0 and 255 only.
+        max_pixels: refuse larger images.
+
+    Raises:
+        JaxsegError: a folder that is missing or holds no images, images without mask (by name); on reading:
+            what :func:`read_image` and :func:`read_mask` refuse, sizes that differ, labels out of range.
+    """
+
+    images: str | os.PathLike
+    masks: str | os.PathLike
+    classes: tuple[str, ...]
+    color_map: ColorMap | None = dataclasses.field(default=None, hash=False)
+    reduce_zero_label: bool = False
+    ignore_index: int = VOID
+    mask_suffix: str = ""
+    colors: tuple[tuple[int, int, int], ...] | None = None
+    exif: bool = True
+    allow_0_255: bool = False
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if not self.classes or isinstance(self.classes, str):
+            raise JaxsegError(f"Folder.classes must be a tuple of names, got {self.classes!r}")
+        if self.colors is not None and len(self.colors) != len(self.classes):
+            raise JaxsegError(f"Folder has {len(self.classes)} classes but {len(self.colors)} colors")
+        _ = self.files  # look now, not in the middle of training
+
+    @functools.cached_property
+    def files(self) -> tuple[tuple[pathlib.Path, pathlib.Path], ...]:
+        """(image, mask) paths, sorted by name."""
+        images = _listed(self.images, IMAGE_EXTENSIONS, "images")
+        masks = _listed(self.masks, MASK_EXTENSIONS, "masks")
+        bare = {stem: path for stem, path in images.items() if stem + self.mask_suffix not in masks}
+        if bare:
+            names = ", ".join(path.name for path in list(bare.values())[:_MOST_NAMED])
+            example = next(iter(bare)) + self.mask_suffix
+            raise JaxsegError(
+                f"{os.fspath(self.masks)}: no mask for {len(bare)} of {len(images)} images ({names}"
+                f"{', ...' if len(bare) > _MOST_NAMED else ''}); expected files such as {example}.png: "
+                "add them, set mask_suffix, or move these images away"
+            )
+        return tuple((path, masks[stem + self.mask_suffix]) for stem, path in images.items())
+
+    @property
+    def palette(self) -> np.ndarray:
+        """[K, 3] uint8 colours to draw labels with."""
+        return np.array(self.colors, np.uint8) if self.colors else spread_colors(len(self.classes))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image_path, mask_path = self.files[index]
+        image = read_image(image_path, exif=self.exif, max_pixels=self.max_pixels)
+        mask = read_mask(mask_path, self.color_map, exif=self.exif, max_pixels=self.max_pixels)
+        if image.shape[:2] != mask.shape:
+            raise JaxsegError(_differing_sizes(image_path, mask_path, image.shape, mask.shape, self.exif))
+        label = to_labels(
+            mask,
+            len(self.classes),
+            reduce_zero_label=self.reduce_zero_label,
+            ignore_index=self.ignore_index,
+            allow_0_255=self.allow_0_255,
+            where=str(mask_path),
+        )
+        return {"image": image, "label": label, "name": str(image_path)}
+
+
+def to_labels(
+    mask: np.ndarray,
+    num_classes: int,
+    *,
+    reduce_zero_label: bool = False,
+    ignore_index: int = VOID,
+    allow_0_255: bool = False,
+    where: str = "",
+) -> np.ndarray:
+    """Mask indices as in a file to labels 0..K-1 and 255: uint8, or int32 for more than 255 classes;
+    checked.
+    """
+    wide = mask.astype(np.int32)
+    void = wide == ignore_index
+    if reduce_zero_label:
+        void |= wide == 0
+        wide = wide - 1
+    check_labels(
+        np.where(void, VOID, wide) if num_classes <= VOID else wide,
+        num_classes,
+        where=where,
+        allow_0_255=allow_0_255 or reduce_zero_label or ignore_index != VOID,
+    )
+    return np.where(void, VOID, wide).astype(np.uint8 if num_classes <= VOID else np.int32)
+
+
+def camvid(root: str | os.PathLike, split: str = "train") -> Folder:
+    """CamVid as ``root/{train,val}/{images,masks}`` with ``root/meta.json`` naming the classes."""
+    meta = pathlib.Path(root) / "meta.json"
+    if not meta.is_file():
+        raise JaxsegError(f"{meta}: no such file; give the folder that holds meta.json, train/ and val/")
+    about = json.loads(meta.read_text())
+    rgb = [tuple(bytes.fromhex(code)) for code in _CAMVID_COLORS.split()]
+    colors = tuple(rgb) if len(about["classes"]) == len(rgb) else None
+    folder = pathlib.Path(root) / split
+    return Folder(
+        folder / "images",
+        folder / "masks",
+        tuple(about["classes"]),
+        ignore_index=about.get("ignore_index", VOID),
+        colors=colors,
+    )
+
+
+# The colours CamVid is drawn with in the SegNet paper: sky, building, pole, road, pavement, tree, sign,
+# fence, car, pedestrian, bicyclist.
+_CAMVID_COLORS = "808080 800000 c0c080 804080 3c28de 808000 c08080 404080 400080 404000 0080c0"
+
+
+def spread_colors(count: int) -> np.ndarray:
+    """[count, 3] uint8 colours that differ: PASCAL VOC's, without its black."""
+    index = np.arange(1, count + 1)
+    colors = np.zeros((count, 3), np.int64)
+    for bit in range(8):  # bits 0, 1, 2 of the index become the top bits of red, green, blue; and so on down
+        for channel in range(3):
+            colors[:, channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+    return colors.astype(np.uint8)
+
+
+def _listed(folder: str | os.PathLike, extensions: tuple[str, ...], what: str) -> dict[str, pathlib.Path]:
+    """Files of the folder by stem, sorted."""
+    path = pathlib.Path(folder)
+    if not path.is_dir():
+        raise JaxsegError(f"{path}: no such folder of {what}; check the path")
+    found: dict[str, pathlib.Path] = {}
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() not in extensions or file.name.startswith("."):
+            continue
+        if file.stem in found:
+            raise JaxsegError(
+                f"{file}: the folder also has {found[file.stem].name}; remove or rename one of the two"
+            )
+        found[file.stem] = file
+    if not found:
+        raise JaxsegError(
+            f"{path}: no {what} in this folder; expected files ending in {', '.join(extensions)}"
+        )
+    return found
+
+
+def _differing_sizes(
+    image_path: pathlib.Path,
+    mask_path: pathlib.Path,
+    image: tuple[int, ...],
+    mask: tuple[int, ...],
+    exif: bool,
+) -> str:
+    """The message for an image and a mask of unlike sizes."""
+    text = (
+        f"{mask_path}: the mask is {mask[0]}x{mask[1]} and its image {image_path.name} {image[0]}x{image[1]}"
+    )
+    if exif and (mask[1], mask[0]) == image[:2] and read_image(image_path, exif=False).shape[:2] == mask:
+        return (
+            f"{text}: the image is turned by its EXIF orientation and the mask was drawn on the unturned "
+            "one; read both with exif=False"
+        )
+    return f"{text} (height x width); resize the mask by nearest neighbour, or pair it with its own image"
