@@ -1,0 +1,42 @@
+"""Reading of the arguments that the operations share: windows, strides, paddings, array ranks."""
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg.types import Array, JaxsegError
+
+IntPair = int | tuple[int, int]
+Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
+
+
+def pair(name: str, value: IntPair, least: int) -> tuple[int, int]:
+    """``value`` or ``(value, value)`` as two whole numbers (rows, columns), none below ``least``."""
+    two = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    if len(two) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in two):
+        raise JaxsegError(f"{name} is {value!r}; it must be an int or (rows, columns), each at least {least}")
+    return int(two[0]), int(two[1])
+
+
+def sides(name: str, value: Padding) -> tuple[tuple[int, int], tuple[int, int]]:
+    """A padding as ``((top, bottom), (left, right))``; an int or ``(rows, columns)`` means both sides alike."""
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, tuple) for v in value):
+        return pair(name, value[0], 0), pair(name, value[1], 0)
+    rows, columns = pair(name, value, 0)
+    return (rows, rows), (columns, columns)
+
+
+def check_image(name: str, x: Array, rank: int | None = None, integers: bool = False) -> None:
+    """Refuse what is not ``[H, W, C]`` (or of the given rank; None: any leading axes) and floating point."""
+    chex.assert_is_broadcastable((), x.shape)  # has a shape at all, or raises
+    wanted = {3: "[H, W, C]", 4: "[B, H, W, C]", None: "[..., H, W, C]"}[rank]
+    if x.ndim != rank and (rank is not None or x.ndim < 3):
+        how = "add or remove leading axes, or jax.vmap over them"
+        raise JaxsegError(f"{name} has shape {x.shape}; expected {wanted}: {how}")
+    if not jnp.issubdtype(x.dtype, jnp.floating) and not (integers and jnp.issubdtype(x.dtype, jnp.integer)):
+        kinds = "floating point or integer" if integers else "floating point"
+        raise JaxsegError(
+            f"{name} is {x.dtype}; expected {kinds}: convert it with {name}.astype(jnp.float32)"
+        )
+    if min(x.shape[-3:-1]) < 1:
+        raise JaxsegError(f"{name} has shape {x.shape}: height and width must be at least 1")
