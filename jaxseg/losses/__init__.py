@@ -5,11 +5,27 @@ The rule of void, one for all losses and metrics: a pixel counts when its label 
 is computed, it weighs nothing, and the mean divides by the weight that is left (by 1 if none is). So void
 changes neither value nor gradient, and a map that is all void gives exactly 0 with a gradient of exactly 0.
 
-Means over pixels are normalised over all devices (:func:`jaxseg.types.mean_over_devices`).
+Means over pixels (cross-entropy, focal, OHEM) take any leading axes and are normalised over all devices
+(:func:`jaxseg.types.mean_over_devices`). Losses of overlap (Dice, Jaccard, Tversky, Lovász) are of one
+region: vmap them over a batch, and average with :func:`weighted_mean`.
 """
 
-from jaxseg.losses.pixel import cross_entropy
+from jaxseg.losses.border import unet_weight_map
+from jaxseg.losses.overlap import dice, jaccard, lovasz_softmax, tversky
+from jaxseg.losses.pixel import cross_entropy, focal, ohem_cross_entropy
 from jaxseg.losses.reduce import weighted_mean
 from jaxseg.metrics.labels import check_labels, split_void
 
-__all__ = ["check_labels", "cross_entropy", "split_void", "weighted_mean"]
+__all__ = [
+    "check_labels",
+    "cross_entropy",
+    "dice",
+    "focal",
+    "jaccard",
+    "lovasz_softmax",
+    "ohem_cross_entropy",
+    "split_void",
+    "tversky",
+    "unet_weight_map",
+    "weighted_mean",
+]
