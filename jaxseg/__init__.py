@@ -9,7 +9,21 @@ Subpackages are imported on first use, so ``import jaxseg`` is quick and touches
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["config", "data", "infer", "losses", "metrics", "models", "nn", "ops", "tasks", "train", "types", "viz", "weights"]
+__all__ = [
+    "config",
+    "data",
+    "infer",
+    "losses",
+    "metrics",
+    "models",
+    "nn",
+    "ops",
+    "tasks",
+    "train",
+    "types",
+    "viz",
+    "weights",
+]
 
 
 def __getattr__(name: str):

@@ -79,8 +79,8 @@ class JaxsegError(ValueError):
     """
 
 
-def mean_over_devices(x: Array) -> Array:
-    """``pmean`` of ``x`` over ``DATA_AXIS`` where that axis is mapped (pmap, shard_map); ``x`` itself elsewhere.
+def mean_over_devices(x: Any) -> Any:
+    """``pmean`` of ``x`` (an array or a tree of them) over ``DATA_AXIS`` where that axis is mapped (pmap, shard_map); ``x`` itself elsewhere.
 
     A mean over valid pixels is ``local_sum / mean_over_devices(local_count)``: averaged over the devices, value and
     gradient then equal those of one device that sees the whole batch.
@@ -90,3 +90,15 @@ def mean_over_devices(x: Array) -> Array:
     except NameError:  # jax's word for an axis that is not mapped here
         return x
     return lax.pmean(x, DATA_AXIS)
+
+
+def example_indices(count: int) -> Array:
+    """Where the ``count`` examples seen here stand in the global batch, int32 ``[count]``.
+
+    Drawing random numbers by these makes them the same however the batch is spread over devices.
+    """
+    indices = lax.iota("int32", count)
+    try:
+        return indices + count * lax.axis_index(DATA_AXIS)
+    except NameError:
+        return indices

@@ -8,6 +8,7 @@ from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.labels import check_labels
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.shapes import Shapes
+from jaxseg.data.tfds import Tfds, cityscapes, oxford_iiit_pet
 from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
 
 __all__ = [
@@ -16,11 +17,14 @@ __all__ = [
     "Pad",
     "Resize",
     "Shapes",
+    "Tfds",
     "apply_warp",
     "camvid",
     "check_labels",
+    "cityscapes",
     "crop_masks",
     "eval_batches",
+    "oxford_iiit_pet",
     "pad_instances",
     "prefetch_to_device",
     "read_image",

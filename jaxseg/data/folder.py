@@ -22,11 +22,10 @@ _MOST_NAMED = 5
 class Folder:
     """A source of images and their label masks: ``folder[i]`` gives ``image``, ``label`` and ``name``.
 
-    ``image`` uint8 [H, W, 3] and ``label`` [H, W], uint8 (int32 for more than 255 classes). An image belongs
-    to the mask of the same name but for the extension and ``mask_suffix``. Files are taken in the order of
-    their names, and
-    found, not opened, when the source is made: what is missing shows at once, what is damaged when it is
-        read.
+    ``image`` uint8 [H, W, 3] and ``label`` [H, W], uint8 (int32 for more than 255 classes). An image
+    belongs to the mask of the same name but for the extension and ``mask_suffix``. Files are taken in the
+    order of their names, and found, not opened, when the source is made: what is missing shows at once,
+    what is damaged when it is read.
 
     Args:
         images, masks: the two folders (not searched deeper).
@@ -115,21 +114,27 @@ def to_labels(
     allow_0_255: bool = False,
     where: str = "",
 ) -> np.ndarray:
-    """Mask indices as in a file to labels 0..K-1 and 255: uint8, or int32 for more than 255 classes;
-    checked.
-    """
-    wide = mask.astype(np.int32)
-    void = wide == ignore_index
+    """Mask indices as in a file to labels 0..K-1 and 255, checked: uint8, or int32 for over 255 classes."""
+    if mask.dtype == np.uint8:  # the usual case; the distinct values are checked, not every pixel
+        values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).astype(np.int32)
+    else:
+        values = np.unique(mask).astype(np.int32)
+    void = (values == ignore_index) | (reduce_zero_label & (values == 0))
+    labels = np.where(void, VOID, values - int(reduce_zero_label))
+    if num_classes > VOID and void.any():
+        raise JaxsegError(f"{where}: with {num_classes} classes the index {VOID} is a class and cannot be void")
     if reduce_zero_label:
-        void |= wide == 0
-        wide = wide - 1
-    check_labels(
-        np.where(void, VOID, wide) if num_classes <= VOID else wide,
-        num_classes,
-        where=where,
-        allow_0_255=allow_0_255 or reduce_zero_label or ignore_index != VOID,
-    )
-    return np.where(void, VOID, wide).astype(np.uint8 if num_classes <= VOID else np.int32)
+        check_labels(labels[None], num_classes, where=where, allow_0_255=True)
+    else:
+        check_labels(values[None], num_classes, ignore_index=ignore_index, where=where, allow_0_255=allow_0_255)
+    dtype = np.uint8 if num_classes <= VOID else np.int32
+    if mask.dtype == dtype and np.array_equal(labels, values):
+        return mask
+    if mask.dtype == np.uint8:
+        table = np.zeros(256, dtype)
+        table[values] = labels
+        return table[mask]
+    return labels.astype(dtype)[np.searchsorted(values, mask)]
 
 
 def camvid(root: str | os.PathLike, split: str = "train") -> Folder:
@@ -175,14 +180,10 @@ def _listed(folder: str | os.PathLike, extensions: tuple[str, ...], what: str) -
         if file.suffix.lower() not in extensions or file.name.startswith("."):
             continue
         if file.stem in found:
-            raise JaxsegError(
-                f"{file}: the folder also has {found[file.stem].name}; remove or rename one of the two"
-            )
+            raise JaxsegError(f"{file}: the folder also has {found[file.stem].name}; remove or rename one of the two")
         found[file.stem] = file
     if not found:
-        raise JaxsegError(
-            f"{path}: no {what} in this folder; expected files ending in {', '.join(extensions)}"
-        )
+        raise JaxsegError(f"{path}: no {what} in this folder; expected files ending in {', '.join(extensions)}")
     return found
 
 
@@ -194,9 +195,7 @@ def _differing_sizes(
     exif: bool,
 ) -> str:
     """The message for an image and a mask of unlike sizes."""
-    text = (
-        f"{mask_path}: the mask is {mask[0]}x{mask[1]} and its image {image_path.name} {image[0]}x{image[1]}"
-    )
+    text = f"{mask_path}: the mask is {mask[0]}x{mask[1]} and its image {image_path.name} {image[0]}x{image[1]}"
     if exif and (mask[1], mask[0]) == image[:2] and read_image(image_path, exif=False).shape[:2] == mask:
         return (
             f"{text}: the image is turned by its EXIF orientation and the mask was drawn on the unturned "

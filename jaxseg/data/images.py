@@ -1,4 +1,4 @@
-"""Image files to arrays and back: strict, so that a damaged or unexpected file is named and never guessed at.
+"""Image files to arrays and back: strict, so that a damaged or unexpected file is named, never guessed at.
 
 Images become uint8 RGB, masks integer indices. All that could be read in two ways is decided here, once:
 
@@ -8,7 +8,8 @@ Images become uint8 RGB, masks integer indices. All that could be read in two wa
 * An animation or a file of several pages is refused, but of the two pictures in a phone's ``.mpo``/``.jpg``
   the first, which is the photograph, is taken.
 * A palette mask gives its indices, never its colours.
-* A colour mask needs a colour map, unless its three channels are equal: then it is read as the grey it shows.
+* A colour mask needs a colour map, unless its three channels are equal: then it is read as the grey it
+  shows.
 * A JPEG mask is refused: compression has changed its values.
 """
 
@@ -67,7 +68,7 @@ def read_mask(
     max_pixels: int = MAX_PIXELS,
     name: str = "",
 ) -> np.ndarray:
-    """Label file to indices [H, W]: uint8, or int32 if the file has 16 bits (or the map gives more than 255).
+    """Label file to indices [H, W]: uint8, or int32 if the file has 16 bits or the map gives more than 255.
 
     Args:
         file: path, or the bytes of the file. Palette, greyscale (1, 8, 16 bit) or, with a map, colour.
@@ -139,9 +140,7 @@ def _opened(file: str | os.PathLike | bytes, name: str, max_pixels: int) -> Imag
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
     except Exception as error:
-        raise JaxsegError(
-            f"{name}: not an image PIL can read ({_brief(error)}); save it as PNG or JPEG"
-        ) from error
+        raise JaxsegError(f"{name}: not an image PIL can read ({_brief(error)}); save it as PNG or JPEG") from error
     width, height = image.size
     frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     if width * height > max_pixels:
@@ -161,16 +160,12 @@ def _loaded(image: Image.Image, name: str, exif: bool) -> Image.Image:
     try:
         image.load()
     except Exception as error:
-        raise JaxsegError(
-            f"{name}: damaged or truncated ({_brief(error)}); copy or download it again"
-        ) from error
+        raise JaxsegError(f"{name}: damaged or truncated ({_brief(error)}); copy or download it again") from error
     if not exif:
         return image
     try:
         return ImageOps.exif_transpose(image) or image
-    except (
-        Exception
-    ):  # the pixels are whole, only the EXIF block is not: then nothing says the image is turned
+    except Exception:  # the pixels are whole, only the EXIF block is not: then nothing says the image is turned
         return image
 
 

@@ -21,8 +21,8 @@ def check_labels(
         num_classes: K.
         ignore_index: the label of void.
         where: what to call the map in the message, for instance its file.
-        allow_0_255: accept a map of two classes that holds exactly 0 and 255 while 255 is void. Nearly always
-            that is a binary mask stored as black and white, whose whole object would be ignored.
+        allow_0_255: accept a map of two classes that holds exactly 0 and 255 while 255 is void. Nearly
+            always that is a binary mask stored as black and white, whose whole object would be ignored.
 
     Raises:
         JaxsegError: the map is a picture, is not of integers, or holds other values. The message names the
@@ -54,8 +54,7 @@ def check_labels(
 
 
 def _values(array: np.ndarray) -> list[int]:
-    """The distinct values, sorted; by counting where the width allows, which is ten times quicker than
-    sorting."""
+    """The distinct values, sorted; by counting where the width allows: ten times quicker than sorting."""
     if array.dtype in (np.uint8, np.bool_):
         return [int(v) for v in np.flatnonzero(np.bincount(array.astype(np.uint8).ravel(), minlength=1))]
     return [int(v) for v in np.unique(array)]

@@ -14,9 +14,7 @@ def to_float(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32, copy=False)
 
 
-def colour_matrix(
-    brightness: float, contrast: float, saturation: float, hue: float, mean: float
-) -> np.ndarray:
+def colour_matrix(brightness: float, contrast: float, saturation: float, hue: float, mean: float) -> np.ndarray:
     """All four as one affine map of RGB, [3, 4] float64, for images in [0, 1].
 
     Args:
@@ -47,9 +45,8 @@ def jitter(
     """Random light and colour of an image [H, W, 3] float32 in [0, 1]; the result is clipped to [0, 1].
 
     brightness, contrast, saturation: factors drawn from 1 - a .. 1 + a. hue: a turn drawn from -a .. a (0.5
-        is all
-    hues). noise: standard deviation of Gaussian noise on every value. The four colour changes are one linear
-    map and are not clipped in between.
+    is all hues). noise: standard deviation of Gaussian noise on every value. The four colour changes are
+    one linear map and are not clipped in between.
     """
     if brightness or contrast or saturation or hue:
         draws = 1 + (2 * rng.random(3) - 1) * (brightness, contrast, saturation)

@@ -1,10 +1,10 @@
 """Sources to batches: by Grain, reproducible from ``(seed, step)`` and from nothing else.
 
 Step ``s`` holds positions ``s*B .. s*B + B - 1`` of an endless list of samples: the source in a new order
-each epoch, one epoch after another (so a batch may span two, and may be larger than the source). What is at a
-position, and how it is augmented, follows from the seed and the position. Hence the batches are the same for
-any number of threads, a run resumes at any step without saved state, and P processes, each reading its own
-B/P consecutive positions, together see exactly the batch that one process would see.
+each epoch, one epoch after another (so a batch may span two, and may be larger than the source). What is at
+a position, and how it is augmented, follows from the seed and the position. Hence the batches are the same
+for any number of threads, a run resumes at any step without saved state, and P processes, each reading its
+own B/P consecutive positions, together see exactly the batch that one process would see.
 """
 
 import collections
@@ -28,9 +28,7 @@ _EVAL_KEYS = ("index", "original", "matrix")
 
 
 class Source(Protocol):
-    """What samples come from: :class:`jaxseg.data.Shapes`, :class:`jaxseg.data.Folder`, or anything like
-    them.
-    """
+    """What samples come from: :class:`jaxseg.data.Shapes`, :class:`jaxseg.data.Folder`, your own."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Sample: ...
@@ -58,8 +56,8 @@ def train_batches(
         batch_size: B of all processes together; ``process_count`` must divide it. It may exceed the source.
         seed: of order and augmentation.
         start_step: step to begin with; the batches are those an uninterrupted run would see from there on.
-        num_threads: reading threads; 0 reads in the caller's. At most ``PREFETCH + num_threads`` batches lie
-            ready.
+        num_threads: reading threads; 0 reads in the caller's. At most ``PREFETCH + num_threads`` batches
+            lie ready.
         process_index, process_count: which consecutive B/P rows of each batch to read.
         max_instances: N to pad instances to (the largest are kept if there are more). None: no instances.
         mask_side: M for box-relative instance masks [B, N, M, M] float32; None keeps them whole, bool.
@@ -69,8 +67,8 @@ def train_batches(
         [B/P] bool, and what the samples have of ``label`` [B/P, H, W] and ``instances``.
 
     Raises:
-        JaxsegError: empty source, sizes that do not divide, or, while iterating, a sample that cannot be read
-            or does not fit; the message names it.
+        JaxsegError: empty source, sizes that do not divide, or, while iterating, a sample that cannot be
+            read or does not fit; the message names it.
     """
     rows = _rows_of_process(source, batch_size, process_index, process_count)
     count = len(source)
@@ -105,8 +103,8 @@ def eval_batches(
     The last batch is filled up with rows whose ``valid`` is False, whose image is 0 and whose labels are
     void; all processes get equally many batches. Beside the keys of training a batch holds ``index`` [B/P]
     int32, the place in the source (-1 in filling rows), ``original`` [B/P, 2] int32 and ``matrix`` [B/P, 2,
-    3] float32 where the transform gives them (:mod:`jaxseg.data.transforms`). The transform is called with a
-    generator of seed 0.
+    3] float32 where the transform gives them (:mod:`jaxseg.data.transforms`). The transform is called with
+    a generator of seed 0.
     """
     rows = _rows_of_process(source, batch_size, process_index, process_count)
     count, steps = len(source), -(-len(source) // batch_size)
@@ -216,9 +214,7 @@ def _stack(rows: list[Sample], keys: tuple[str, ...]) -> Batch:
             )
     batch: Batch = {k: np.stack([row[k] for row in rows]) for k in keys if k in rows[0]}
     if "instances" in rows[0]:
-        batch["instances"] = {
-            k: np.stack([row["instances"][k] for row in rows]) for k in rows[0]["instances"]
-        }
+        batch["instances"] = {k: np.stack([row["instances"][k] for row in rows]) for k in rows[0]["instances"]}
     return batch
 
 
@@ -226,9 +222,7 @@ def _batches(rows: grain.MapDataset, size: int, num_threads: int, keys: tuple[st
     """Batch (before the threads, so that their number changes nothing) and iterate."""
     cv2.setNumThreads(0)  # Grain's threads already use the cores
     batched = rows.batch(size, batch_fn=functools.partial(_stack, keys=keys))
-    return _mended(
-        iter(batched.to_iter_dataset(grain.ReadOptions(num_threads, PREFETCH if num_threads else 0)))
-    )
+    return _mended(iter(batched.to_iter_dataset(grain.ReadOptions(num_threads, PREFETCH if num_threads else 0))))
 
 
 def _mended(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -1,9 +1,9 @@
 """Drawn scenes with every kind of annotation: the data set that needs no download.
 
 Textured ground (grass, water, brick: *stuff*) in regions with wavy borders, and on it overlapping *things*
-(disk, square, triangle, star, ring) of any colour, size and rotation, with shadows, slanting light and noise.
-Colour tells
-next to nothing about the class: stuff must be known by its texture and a thing by its outline.
+(disk, square, triangle, star, ring) of any colour, size and rotation, with shadows, slanting light and
+noise. Colour tells next to nothing about the class: stuff must be known by its texture and a thing by its
+outline.
 
 A sample depends on ``(seed, split, index)`` alone and is the same on every machine.
 """
@@ -62,9 +62,9 @@ class Shapes:
     ``instances``, in the order drawn, nearest last: ``boxes`` [N, 4] float32, tight around the **visible**
     mask; ``classes`` [N] int32 from 1, index into ``things`` plus one; ``masks`` [N, H, W] bool, visible
     pixels only; ``keypoints`` [N, 4, 3] float32, named by ``keypoint_names``, visibility 2 seen, 1 behind a
-    nearer thing, 0 outside the image (then x = y = 0); ``captions`` [N] strings such as ``a small red star``;
-    ``flip_pairs``, the keypoints that change places in a mirror. A thing's tip bears a dark dot, so that its
-    rotation can be seen.
+    nearer thing, 0 outside the image (then x = y = 0); ``captions`` [N] strings such as ``a small red
+    star``; ``flip_pairs``, the keypoints that change places in a mirror. A thing's tip bears a dark dot, so
+    that its rotation can be seen.
     """
 
     split: Literal["train", "val"] = "train"
@@ -174,8 +174,7 @@ def _arrange(height: int, width: int, rng: np.random.Generator) -> list[_Thing]:
         for _try in range(6):
             centre = (width * (0.04 + 0.92 * rng.random()), height * (0.04 + 0.92 * rng.random()))
             clear = all(
-                (centre[0] - t.centre[0]) ** 2 + (centre[1] - t.centre[1]) ** 2
-                > (0.72 * (radius + t.radius)) ** 2
+                (centre[0] - t.centre[0]) ** 2 + (centre[1] - t.centre[1]) ** 2 > (0.72 * (radius + t.radius)) ** 2
                 for t in things
             )
             if clear:
@@ -193,9 +192,7 @@ def _draw_thing(
     light: tuple[float, float],
     rng: np.random.Generator,
 ) -> None:
-    """Draw thing number k, its shadow first, into pixels, label and owner (in place, only around the
-    thing).
-    """
+    """Draw thing number k, its shadow first, into pixels, label and owner (in place)."""
     height, width = label.shape
     reach, shift = thing.radius * 1.15 + 2, max(1, round(thing.radius * 0.22))
     sx, sy = round(-light[0] * shift), round(-light[1] * shift)

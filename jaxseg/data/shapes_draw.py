@@ -1,8 +1,8 @@
 """How the pictures of :mod:`jaxseg.data.shapes` are drawn: textures, outlines, light.
 
 Only operations whose result IEEE 754 fixes (add, multiply, compare, table look-up) touch the pixels, and
-sines come
-from a rounded table: the same numbers come out on every machine, whatever its libm or vector unit.
+sines come from a rounded table: the same numbers come out on every machine, whatever its libm or vector
+unit.
 
 Coordinates are continuous pixels: the centre of the first pixel is (0.5, 0.5). x goes right, y goes down.
 """
@@ -74,9 +74,7 @@ def brick(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     column = np.floor(u)
     tones = rng.random((16, 16), dtype=np.float32) * 1.3 - np.float32(0.45)
     tone = tones[row.astype(np.int32) & 15, column.astype(np.int32) & 15]
-    joint = np.maximum((v - row) * (-row_height), (u - column) * (-brick_width)) + np.float32(
-        1.3
-    )  # > 0 in mortar
+    joint = np.maximum((v - row) * (-row_height), (u - column) * (-brick_width)) + np.float32(1.3)  # > 0 in mortar
     sign = np.float32(-1.2 if rng.random() < 0.7 else 1.2)  # mortar darker or lighter than the bricks
     mortar = np.clip(joint + np.float32(0.5), 0, 1)
     return tone + (sign - tone) * mortar
@@ -148,15 +146,10 @@ def outline(
     return OUTLINES[name](u, v) * np.float32(radius), u, v
 
 
-def place_points(
-    name: str, centre: tuple[float, float], radius: float, turn: float
-) -> list[tuple[float, float]]:
+def place_points(name: str, centre: tuple[float, float], radius: float, turn: float) -> list[tuple[float, float]]:
     """Where the thing's keypoints lie in the image."""
     c, s = direction(turn)
-    return [
-        (centre[0] + radius * (u * c - v * s), centre[1] + radius * (u * s + v * c))
-        for u, v in KEYPOINTS[name]
-    ]
+    return [(centre[0] + radius * (u * c - v * s), centre[1] + radius * (u * s + v * c)) for u, v in KEYPOINTS[name]]
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""What happens to a sample before it enters a batch. Values, called as ``transform(sample, rng) -> sample``.
+"""What happens to a sample before it enters a batch: values, called as ``transform(sample, rng)``.
 
 Each takes image, labels, boxes, keypoints and instance masks through **one** map (:mod:`jaxseg.data.warp`),
 so that they stay together and are sampled once. What comes out holds, beside what went in:
 
 ``image`` float32 [H, W, 3] in [0, 1]; ``size`` int32 [2], height and width of the part that is image (from
-the top left; the rest is padding); ``original`` int32 [2], height and width before; ``matrix`` float32 [2, 3]
-from original to new pixels, by which predictions find their way back.
+the top left; the rest is padding); ``original`` int32 [2], height and width before; ``matrix`` float32 [2,
+3] from original to new pixels, by which predictions find their way back.
 """
 
 import dataclasses
@@ -49,14 +49,13 @@ class Augment:
         flip_pairs: keypoints that change places in a mirror. None: those the sample names in
             ``instances["flip_pairs"]``.
         rotate: largest angle, in degrees either way, about the middle of the window.
-        elastic: standard deviation, in output pixels, of the bending (Ronneberger et al. 2015 use 10 at 572).
+        elastic: standard deviation, in output pixels, of the bending (Ronneberger et al. 2015: 10 at 572).
         fill: colour (uint8 RGB) outside the image, by default ImageNet's mean; or ``"reflect"``. Labels are
             void there in either case.
         brightness, contrast, saturation, hue, noise: see :func:`jaxseg.data.photometric.jitter`.
 
-    Boxes: an instance keeps its place if any of it remains in the window. Its box is moved exactly; where it
-        is cut
-    off, turned or bent and the sample has masks, the box is drawn tight round the mask again.
+    Boxes: an instance keeps its place if any of it remains in the window. Its box is moved exactly; where
+    it is cut off, turned or bent and the sample has masks, the box is drawn tight round the mask again.
     """
 
     size: tuple[int, int]
@@ -132,19 +131,14 @@ class Resize:
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         height, width = source = sample["image"].shape[:2]
         sy, sx = _base_scale(source, self.size, "fit" if self.mode == "pad" else "stretch")
-        h, w = (
-            min(b, max(1, round(a * s)))
-            for a, s, b in ((height, sy, self.size[0]), (width, sx, self.size[1]))
-        )
+        h, w = (min(b, max(1, round(a * s))) for a, s, b in ((height, sy, self.size[0]), (width, sx, self.size[1])))
         out = apply_warp(sample, Warp(affine(w / width, h / height), self.size), fill=self.fill)
         return {**out, "size": np.array([h, w], np.int32)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Pad:
-    """Fill up below and to the right, without scaling: to ``size`` (H, W), or to the next ``multiple`` of
-    pixels.
-    """
+    """Fill up below and to the right, without scaling: to ``size`` (H, W), or to a ``multiple`` of pixels."""
 
     size: tuple[int, int] | None = None
     multiple: int | None = None

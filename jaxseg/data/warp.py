@@ -2,8 +2,8 @@
 
 A :class:`Warp` holds one affine matrix from source to output, in continuous pixels (the centre of the first
 pixel is at 0.5), and for elastic deformation a smooth displacement of the output. Everything is sampled
-**once**. The image is interpolated bilinearly; labels and masks take the nearest pixel, and no argument here
-can make it otherwise.
+**once**. The image is interpolated bilinearly; labels and masks take the nearest pixel, and no argument
+here can make it otherwise.
 """
 
 import dataclasses
@@ -24,10 +24,11 @@ Fill = tuple[int, int, int] | Literal["reflect"]
 class Warp:
     """Where every point goes.
 
-    matrix: [2, 3] float64; a source point ``p`` lands at ``matrix @ (x, y, 1)``, in output pixels.
-    size: (H, W) of the output.
-    shift: [H, W, 2] float32 or None; output pixel ``q`` shows what the matrix alone would show at ``q +
-        shift(q)``.
+    Args:
+        matrix: [2, 3] float64; a source point (x, y) lands at ``matrix @ (x, y, 1)``, in output pixels.
+        size: (H, W) of the output.
+        shift: [H, W, 2] float32 or None; output pixel ``q`` shows what the matrix alone would show at
+            ``q + shift(q)``.
     """
 
     matrix: np.ndarray
@@ -65,9 +66,7 @@ def compose(*matrices: np.ndarray) -> np.ndarray:
 
 
 def affine(sx: float = 1, sy: float = 1, tx: float = 0, ty: float = 0, degrees: float = 0) -> np.ndarray:
-    """[2, 3] matrix: scale by (sx, sy), then turn clockwise as seen (y points down), then move by (tx,
-    ty).
-    """
+    """[2, 3] matrix: scale by (sx, sy), turn clockwise as seen (y points down), move by (tx, ty)."""
     c, s = (1.0, 0.0) if degrees == 0 else (np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees)))
     return np.array([[c * sx, -s * sy, tx], [s * sx, c * sy, ty]], np.float64)
 
@@ -85,8 +84,8 @@ def elastic_shift(size: tuple[int, int], sd: float, rng: np.random.Generator) ->
 def warp_image(image: np.ndarray, warp: Warp, *, fill: Fill = MEAN_COLOUR) -> np.ndarray:
     """Image [H, W, C] uint8 or float32, sampled bilinearly; of the same dtype.
 
-    Where it shrinks it is first averaged over the area that becomes one pixel, so that fine texture does not
-    alias. Outside the source it shows ``fill``: a colour in the image's own units, or ``"reflect"``.
+    Where it shrinks it is first averaged over the area that becomes one pixel, so that fine texture does
+    not alias. Outside the source it shows ``fill``: a colour in the image's own units, or ``"reflect"``.
     """
     image, matrix = _shrink(image, warp.matrix)
     if warp.upright and np.array_equal(matrix[:, :2], np.eye(2)) and np.array_equal(matrix, np.round(matrix)):
@@ -143,16 +142,12 @@ def warp_boxes(boxes: np.ndarray, warp: Warp) -> np.ndarray:
 
 
 def warp_keypoints(keypoints: np.ndarray, warp: Warp, flip_pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """Keypoints [N, P, 3] to [N, P, 3]; in a mirror the pairs change places. Outside the output all three
-    are 0.
-    """
+    """Keypoints [N, P, 3] to [N, P, 3]; in a mirror the pairs change places. All 0 outside the output."""
     points = warp_points(keypoints[..., :2], warp)
     height, width = warp.size
     inside = ((points >= 0) & (points < np.array([width, height], np.float32))).all(-1)
     seen = np.where(inside, keypoints[..., 2], 0).astype(np.float32)
-    out = np.concatenate([np.where(seen[..., None] > 0, points, 0), seen[..., None]], axis=-1).astype(
-        np.float32
-    )
+    out = np.concatenate([np.where(seen[..., None] > 0, points, 0), seen[..., None]], axis=-1).astype(np.float32)
     if warp.mirrored:
         order = np.arange(out.shape[1])
         for a, b in flip_pairs:
@@ -171,9 +166,7 @@ def _sample(
     height, width = warp.size
     if warp.shift is None:
         flags = how | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(
-            array, inverse, (width, height), flags=flags, borderMode=border, borderValue=fill
-        )
+        return cv2.warpAffine(array, inverse, (width, height), flags=flags, borderMode=border, borderValue=fill)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x, y = x + warp.shift[..., 0], y + warp.shift[..., 1]
     (a, b, c), (d, e, f) = inverse.astype(np.float32)
@@ -195,9 +188,7 @@ def _shrink(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _covered(matrix: np.ndarray, source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Rows top..bottom and columns left..right of the output whose centres lie in the source (upright
-    warps).
-    """
+    """Rows top..bottom and columns left..right of the output whose centres lie in the source (upright)."""
     bounds = []
     for axis, length, limit in ((1, source[0], size[0]), (0, source[1], size[1])):
         ends = sorted((matrix[axis, 2], matrix[axis, axis] * length + matrix[axis, 2]))
@@ -206,9 +197,7 @@ def _covered(matrix: np.ndarray, source: tuple[int, int], size: tuple[int, int])
     return bounds[0], bounds[1], bounds[2], bounds[3]
 
 
-def _shift_whole_pixels(
-    image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], fill: Fill
-) -> np.ndarray:
+def _shift_whole_pixels(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], fill: Fill) -> np.ndarray:
     """Move by whole pixels: copies values, interpolates nothing."""
     tx, ty = int(matrix[0, 2]), int(matrix[1, 2])
     height, width = image.shape[:2]

@@ -48,9 +48,7 @@ def unet_weight_map(
         raise JaxsegError(f"unet_weight_map: sigma is {sigma} pixels, expected above 0")
     counted = np.ones(foreground.shape, bool) if valid is None else np.asarray(valid, bool)
     if counted.shape != foreground.shape:
-        raise JaxsegError(
-            f"unet_weight_map: valid {counted.shape}, expected {foreground.shape} as the instances"
-        )
+        raise JaxsegError(f"unet_weight_map: valid {counted.shape}, expected {foreground.shape} as the instances")
     if class_weights is None:
         total, inside = counted.sum(), (counted & foreground).sum()
         class_weights = tuple(total / (2 * max(n, 1)) for n in (total - inside, inside))

@@ -90,9 +90,7 @@ def dice(
     Milletari, Navab and Ahmadi 2016, "V-Net", section 3, has squares in the denominator where this has none.
     """
     options = {"smooth": smooth, "include_background": include_background}
-    return tversky(
-        logits, labels, alpha=0.5, beta=0.5, ignore_index=ignore_index, reduction=reduction, **options
-    )
+    return tversky(logits, labels, alpha=0.5, beta=0.5, ignore_index=ignore_index, reduction=reduction, **options)
 
 
 def jaccard(
@@ -113,9 +111,7 @@ def jaccard(
     section 3.
     """
     options = {"smooth": smooth, "include_background": include_background}
-    return tversky(
-        logits, labels, alpha=1.0, beta=1.0, ignore_index=ignore_index, reduction=reduction, **options
-    )
+    return tversky(logits, labels, alpha=1.0, beta=1.0, ignore_index=ignore_index, reduction=reduction, **options)
 
 
 def lovasz_softmax(
@@ -174,9 +170,7 @@ def _lovasz_weights(error: Array, truth: Array) -> Array:
 def _softmax_and_truth(name: str, logits: Array, labels: Array, ignore_index: int) -> tuple[Array, Array]:
     """The softmax and the truth ``[..., K]``, both 0 at void."""
     if logits.ndim < 2:
-        raise JaxsegError(
-            f"{name}: logits {list(logits.shape)}, expected [H, W, K] (or any [..., K] as one region)"
-        )
+        raise JaxsegError(f"{name}: logits {list(logits.shape)}, expected [H, W, K] (or any [..., K] as one region)")
     x, safe, valid = known_pixels(name, logits, labels, ignore_index)
     counted = valid[..., None]
     return jnp.where(counted, jax.nn.softmax(x), 0.0), is_class(safe, x.shape[-1]) & counted

@@ -199,6 +199,4 @@ def _check_ohem(fraction: float | None, threshold: float | None, min_kept: int) 
     if not 0.0 < value <= 1.0:
         raise JaxsegError(f"ohem_cross_entropy: {given} is {value}, expected above 0 and at most 1")
     if min_kept < 0 or (min_kept and fraction is not None):
-        raise JaxsegError(
-            f"ohem_cross_entropy: min_kept is {min_kept}; it is at least 0 and goes with threshold"
-        )
+        raise JaxsegError(f"ohem_cross_entropy: min_kept is {min_kept}; it is at least 0 and goes with threshold")

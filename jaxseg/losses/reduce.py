@@ -30,9 +30,7 @@ def weighted_mean(values: Array, weights: Array) -> Array:
         JaxsegError: the shapes differ.
     """
     if values.shape != weights.shape:
-        raise JaxsegError(
-            f"values {list(values.shape)} and weights {list(weights.shape)} must have one shape"
-        )
+        raise JaxsegError(f"values {list(values.shape)} and weights {list(weights.shape)} must have one shape")
     weights = weights.astype(jnp.float32)
     weighted = jnp.where(weights > 0, values.astype(jnp.float32), 0.0) * weights
     return divide_by_total(weighted.sum(), weights)
@@ -85,9 +83,7 @@ def known_pixels(name: str, logits: Array, labels: Array, ignore_index: int) -> 
 def is_class(labels: Array, num_classes: int) -> Array:
     """``[..., K]`` bool, True at each pixel's class. Compared rather than gathered: it fuses, and needs no
     scatter."""
-    return jnp.expand_dims(labels, -1) == jax.lax.broadcasted_iota(
-        jnp.int32, (*labels.shape, num_classes), labels.ndim
-    )
+    return jnp.expand_dims(labels, -1) == jax.lax.broadcasted_iota(jnp.int32, (*labels.shape, num_classes), labels.ndim)
 
 
 def pick(values: Array, truth: Array) -> Array:
@@ -104,8 +100,7 @@ def pixel_weight(
     if pixel_weights is not None:
         if pixel_weights.shape != valid.shape:
             raise JaxsegError(
-                f"{name}: pixel_weights {list(pixel_weights.shape)}, expected {list(valid.shape)} as the "
-                "labels have"
+                f"{name}: pixel_weights {list(pixel_weights.shape)}, expected {list(valid.shape)} as the labels have"
             )
         per_pixel = jnp.where(valid, pixel_weights.astype(jnp.float32), 0.0)
     if class_weights is None:

@@ -44,9 +44,7 @@ def confusion_matrix(
     return _histogram(bins, num_classes)
 
 
-def segmentation_metric(
-    num_classes: int, class_names: Sequence[str] | None = None, ignore_index: int = VOID
-) -> Metric:
+def segmentation_metric(num_classes: int, class_names: Sequence[str] | None = None, ignore_index: int = VOID) -> Metric:
     """Semantic segmentation scores over a data set.
 
     ``update`` reads ``predictions["label"]`` and ``batch["label"]``, both ``[B, H, W]``, and

@@ -19,7 +19,9 @@ def pair(name: str, value: IntPair, least: int) -> tuple[int, int]:
 
 
 def sides(name: str, value: Padding) -> tuple[tuple[int, int], tuple[int, int]]:
-    """A padding as ``((top, bottom), (left, right))``; an int or ``(rows, columns)`` means both sides alike."""
+    """A padding as ``((top, bottom), (left, right))``; an int or ``(rows, columns)`` means both sides
+    alike.
+    """
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, tuple) for v in value):
         return pair(name, value[0], 0), pair(name, value[1], 0)
     rows, columns = pair(name, value, 0)
@@ -35,8 +37,6 @@ def check_image(name: str, x: Array, rank: int | None = None, integers: bool = F
         raise JaxsegError(f"{name} has shape {x.shape}; expected {wanted}: {how}")
     if not jnp.issubdtype(x.dtype, jnp.floating) and not (integers and jnp.issubdtype(x.dtype, jnp.integer)):
         kinds = "floating point or integer" if integers else "floating point"
-        raise JaxsegError(
-            f"{name} is {x.dtype}; expected {kinds}: convert it with {name}.astype(jnp.float32)"
-        )
+        raise JaxsegError(f"{name} is {x.dtype}; expected {kinds}: convert it with {name}.astype(jnp.float32)")
     if min(x.shape[-3:-1]) < 1:
         raise JaxsegError(f"{name} has shape {x.shape}: height and width must be at least 1")

@@ -19,8 +19,8 @@ def batch_norm(x: Array, scale: Array, bias: Array, eps: float = 1e-5) -> tuple[
       eps: added to the variance.
 
     Returns:
-      ``(y, mean, var)``: y of x's shape and dtype, mean and var ``[C]`` float32. No gradient flows through the
-      returned mean and var: they are for running averages.
+      ``(y, mean, var)``: y of x's shape and dtype, mean and var ``[C]`` float32. No gradient flows through
+      the returned mean and var: they are for running averages.
 
     Raises:
       JaxsegError: shapes that do not fit.

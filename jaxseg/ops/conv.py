@@ -1,4 +1,6 @@
-"""Convolution of images: XLA's own on GPU and TPU, on a CPU the form that measures fastest (see conv_cpu.py)."""
+"""Convolution of images: XLA's own on GPU and TPU, on a CPU the form that measures fastest (see
+conv_cpu.py).
+"""
 
 from functools import partial
 
@@ -39,7 +41,8 @@ def conv(
       JaxsegError: ranks, dtypes or channels that do not fit, or a window larger than the padded image.
 
     Reverse-mode derivatives of any order only (``jax.grad``, ``jax.vjp``): the gradients are written out, so
-    ``jax.jvp`` is refused. Source: Dumoulin & Visin 2016, "A guide to convolution arithmetic", sections 2 and 5.
+    ``jax.jvp`` is refused. Source: Dumoulin & Visin 2016, "A guide to convolution arithmetic", sections 2
+    and 5.
     """
     check_image("x", x, 4)
     geometry = Geometry(
@@ -51,7 +54,8 @@ def conv(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _conv(geometry: Geometry, x: Array, kernel: Array) -> Array:
-    # The platform is chosen at lowering, not from jax.default_backend(): an exported program then runs anywhere.
+    # The platform is chosen at lowering, not from jax.default_backend(): an exported program then runs
+    # anywhere.
     return lax.platform_dependent(
         x, kernel, cpu=partial(conv_cpu.forward, geometry), default=partial(conv_lax, geometry)
     )

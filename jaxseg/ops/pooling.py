@@ -1,8 +1,8 @@
 """Pooling, and the unpooling that gives the resolution back.
 
-All functions take ``[..., H, W, C]``: one image or any leading axes. Where a window's largest value sits is kept as a
-*switch*: its row-major position within the window (``u * kw + v``), 1 byte an output. Nothing here gathers or
-scatters: a window is read as its ``kh * kw`` strided slices.
+All functions take ``[..., H, W, C]``: one image or any leading axes. Where a window's largest value sits is
+kept as a *switch*: its row-major position within the window (``u * kw + v``), 1 byte an output. Nothing
+here gathers or scatters: a window is read as its ``kh * kw`` strided slices.
 """
 
 import itertools
@@ -30,8 +30,7 @@ class Window(NamedTuple):
     @property
     def out_size(self) -> tuple[int, int]:
         rows, columns = (
-            (n + 2 * p - k) // s + 1
-            for n, p, k, s in zip(self.in_size, self.padding, self.window, self.stride)
+            (n + 2 * p - k) // s + 1 for n, p, k, s in zip(self.in_size, self.padding, self.window, self.stride)
         )
         return rows, columns
 
@@ -49,15 +48,17 @@ class Window(NamedTuple):
 
 
 def max_pool(x: Array, window: IntPair, stride: IntPair | None = None, padding: IntPair = 0) -> Array:
-    """Largest value of each window: ``y[i, j] = max_{u, v} x[i s + u - p, j s + v - p]``, outside is -infinity.
+    """Largest value of each window: ``y[i, j] = max_{u, v} x[i s + u - p, j s + v - p]``, outside is
+    -infinity.
 
     Args:
       x: ``[..., H, W, C]``, floating point or integer.
-      window, stride, padding: an int or (rows, columns); stride None means the window; padding at most half of it.
+      window, stride, padding: an int or (rows, columns); stride None means the window; padding at most half
+        of it.
 
     Returns:
-      ``[..., H', W', C]`` with ``H' = floor((H + 2 p - window) / stride) + 1``, dtype of ``x``. A NaN in a window
-      is its result. The gradient goes to the first of equal values in row-major order, as in PyTorch.
+      ``[..., H', W', C]`` with ``H' = floor((H + 2 p - window) / stride) + 1``, dtype of ``x``. A NaN in a
+      window is its result. The gradient goes to the first of equal values in row-major order, as in PyTorch.
 
     Raises:
       JaxsegError: a rank or dtype that does not fit, or a window larger than the padded image.
@@ -75,10 +76,12 @@ def max_pool_with_switches(
     """:func:`max_pool` and, for each output, where in its window the largest value was.
 
     Returns:
-      ``(pooled, switches)``, both ``[..., H', W', C]``; a switch is ``u * kw + v``, uint8 (int32 for windows of more
-      than 256 pixels), the first of equal values. Arguments, errors and gradient as in :func:`max_pool`.
+      ``(pooled, switches)``, both ``[..., H', W', C]``; a switch is ``u * kw + v``, uint8 (int32 for
+      windows of more than 256 pixels), the first of equal values. Arguments, errors and gradient as in
+      :func:`max_pool`.
 
-    Source: Zeiler & Fergus 2014, section 2.1; Noh et al. 2015, "Learning Deconvolution Network", section 3.2.1.
+    Source: Zeiler & Fergus 2014, section 2.1; Noh et al. 2015, "Learning Deconvolution Network", section
+    3.2.1.
     """
     check_image("x", x, integers=True)
     geometry = _geometry(x.shape[-3:-1], window, stride, padding)
@@ -106,10 +109,11 @@ def max_unpool(
       out_size: (H, W) of what was pooled.
 
     Returns:
-      ``[..., H, W, C]``, dtype of ``y``. ``max_pool(max_unpool(y)) == y`` for y >= 0 where windows do not overlap.
-      Where they do, several windows may have chosen the same pixel: it is written once, by the last of them in
-      row-major order (not their sum). After a pooling they all hold the same value anyway, its maximum. The
-      gradient goes to the window that wrote; PyTorch's goes to every window that chose the pixel.
+      ``[..., H, W, C]``, dtype of ``y``. ``max_pool(max_unpool(y)) == y`` for y >= 0 where windows do not
+      overlap. Where they do, several windows may have chosen the same pixel: it is written once, by the
+      last of them in row-major order (not their sum). After a pooling they all hold the same value anyway,
+      its maximum. The gradient goes to the window that wrote; PyTorch's goes to every window that chose the
+      pixel.
 
     Raises:
       JaxsegError: shapes that do not fit each other or ``out_size``.
@@ -130,7 +134,8 @@ def switches_to_flat_indices(
     """Switches as PyTorch's indices ``row * W + column`` into the pooled image of ``in_size`` (H, W).
 
     Returns:
-      int32 of the shape of ``switches`` (``[..., H', W', C]``; PyTorch's ``[..., C, H', W']`` is its transpose).
+      int32 of the shape of ``switches`` (``[..., H', W', C]``; PyTorch's ``[..., C, H', W']`` is its
+      transpose).
 
     Raises:
       JaxsegError: switches that such a pooling can't have given.
@@ -138,8 +143,7 @@ def switches_to_flat_indices(
     geometry = _geometry(in_size, window, stride, padding)
     _check_switches(switches.shape, switches, geometry)
     rows, columns = (
-        np.arange(n, dtype=np.int32) * s - p
-        for n, s, p in zip(geometry.out_size, geometry.stride, geometry.padding)
+        np.arange(n, dtype=np.int32) * s - p for n, s, p in zip(geometry.out_size, geometry.stride, geometry.padding)
     )
     codes = switches.astype(jnp.int32)
     rank = (1,) * (switches.ndim - 3)
@@ -151,8 +155,8 @@ def switches_to_flat_indices(
 def avg_pool(x: Array, window: IntPair, stride: IntPair | None = None, padding: IntPair = 0) -> Array:
     """Mean of each window, zeros of the padding counted (PyTorch's default ``count_include_pad=True``).
 
-    ``y[i, j] = sum_{u, v} x[i s + u - p, j s + v - p] / (kh kw)``. Arguments and errors as in :func:`max_pool`, but
-    floating point only.
+    ``y[i, j] = sum_{u, v} x[i s + u - p, j s + v - p] / (kh kw)``. Arguments and errors as in
+    :func:`max_pool`, but floating point only.
     """
     check_image("x", x)
     geometry = _geometry(x.shape[-3:-1], window, stride, padding)
@@ -178,8 +182,8 @@ def bed_of_nails(x: Array, factor: IntPair) -> Array:
 def unpool_nearest(x: Array, factor: IntPair) -> Array:
     """Each value fills a ``factor`` x ``factor`` block: ``y[i, j] = x[i // f, j // f]``.
 
-    ``x [..., H, W, C]`` of any dtype -> ``[..., f H, f W, C]``. :func:`avg_pool` by the same factor undoes it. Raises
-    JaxsegError for a factor below 1.
+    ``x [..., H, W, C]`` of any dtype -> ``[..., f H, f W, C]``. :func:`avg_pool` by the same factor undoes
+    it. Raises JaxsegError for a factor below 1.
     """
     check_image("x", x, integers=True)
     rows, columns = pair("factor", factor, 1)
@@ -264,7 +268,9 @@ def _pool(geometry: Window, x: Array) -> tuple[Array, Array]:
 
 
 def _place(geometry: Window, y: Array, switches: Array, add: bool = False) -> Array:
-    """``y`` at its switches on a canvas of zeros. Where several meet: added, or the last window's (``not add``)."""
+    """``y`` at its switches on a canvas of zeros. Where several meet: added, or the last window's (``not
+    add``).
+    """
     *lead, rows, columns, c = y.shape
     if geometry.tiles:
         codes = np.arange(geometry.window[0] * geometry.window[1]).reshape(*geometry.window)
@@ -275,7 +281,8 @@ def _place(geometry: Window, y: Array, switches: Array, add: bool = False) -> Ar
         canvas = canvas.reshape(*lead, rows * geometry.window[0], columns * geometry.window[1], c)
         return _fit(canvas, geometry.in_size)
     canvas = None
-    # A pixel's later windows see it nearer their beginning: from the last tap to the first, the last window wins.
+    # A pixel's later windows see it nearer their beginning: from the last tap to the first, the last window
+    # wins.
     for code, tap in reversed(list(geometry.taps())):
         chosen = switches == code
         value = _spread(geometry, jnp.where(chosen, y, jnp.zeros((), y.dtype)), tap)
@@ -305,7 +312,9 @@ def _slice(geometry: Window, padded: Array, tap: tuple[int, int]) -> Array:
 
 
 def _spread(geometry: Window, y: Array, tap: tuple[int, int]) -> Array:
-    """The transpose of :func:`_slice`: ``[..., H + 2p, W + 2p, C]`` with zeros where the slice did not look."""
+    """The transpose of :func:`_slice`: ``[..., H + 2p, W + 2p, C]`` with zeros where the slice did not
+    look.
+    """
     config = [(0, 0, 0)] * (y.ndim - 3)
     for axis in range(2):
         low, stride = tap[axis], geometry.stride[axis]
@@ -325,8 +334,7 @@ def _fit(canvas: Array, size: tuple[int, int]) -> Array:
 def _first_inside(geometry: Window, tap: tuple[int, int]) -> np.ndarray:
     """``[H', W']``: whether ``tap`` is the window's first that lies on the image and not on its padding."""
     firsts = [
-        np.maximum(p - np.arange(n) * s, 0)
-        for n, s, p in zip(geometry.out_size, geometry.stride, geometry.padding)
+        np.maximum(p - np.arange(n) * s, 0) for n, s, p in zip(geometry.out_size, geometry.stride, geometry.padding)
     ]
     row, column = (f == t for f, t in zip(firsts, tap))
     return row[:, None] & column[None, :]
@@ -337,9 +345,7 @@ def _geometry(size: tuple[int, int], window: IntPair, stride: IntPair | None, pa
     steps = kernel if stride is None else pair("stride", stride, 1)
     geometry = Window(kernel, steps, pair("padding", padding, 0), pair("size", tuple(size), 1))
     if any(2 * p > k for p, k in zip(geometry.padding, kernel)):
-        raise JaxsegError(
-            f"padding {padding} is more than half the window {window}: some windows would see no image"
-        )
+        raise JaxsegError(f"padding {padding} is more than half the window {window}: some windows would see no image")
     if min(geometry.out_size) < 1:
         raise JaxsegError(
             f"a window of {kernel} is larger than the image {geometry.in_size} with padding {geometry.padding}: "
@@ -350,9 +356,7 @@ def _geometry(size: tuple[int, int], window: IntPair, stride: IntPair | None, pa
 
 def _check_switches(shape: tuple[int, ...], switches: Array, geometry: Window) -> None:
     if switches.shape != shape or not jnp.issubdtype(switches.dtype, jnp.integer):
-        raise JaxsegError(
-            f"switches are {switches.dtype} {switches.shape}; expected whole numbers of shape {shape}"
-        )
+        raise JaxsegError(f"switches are {switches.dtype} {switches.shape}; expected whole numbers of shape {shape}")
     if shape[-3:-1] != geometry.out_size:
         raise JaxsegError(
             f"pooling {geometry.in_size} by {geometry.window}, stride {geometry.stride}, padding {geometry.padding} "

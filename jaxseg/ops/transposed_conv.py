@@ -1,6 +1,8 @@
-"""Transposed convolution ("deconvolution", "up-convolution"): a convolution's matrix, transposed, as learnt upsampling.
+"""Transposed convolution ("deconvolution", "up-convolution"): a convolution's matrix, transposed, as learnt
+upsampling.
 
-Every input value stamps its weighted copy of the kernel on the output, ``stride`` pixels apart; overlaps add up.
+Every input value stamps its weighted copy of the kernel on the output, ``stride`` pixels apart; overlaps
+add up.
 """
 
 import jax.numpy as jnp
@@ -21,7 +23,8 @@ def transposed_conv(
     *,
     groups: int = 1,
 ) -> Array:
-    """Stamp the kernel at every input pixel: ``y[i s + u - p, j s + v - p, o] += x[i, j, c] kernel[u, v, c, o]``.
+    """Stamp the kernel at every input pixel: ``y[i s + u - p, j s + v - p, o] += x[i, j, c] kernel[u, v, c,
+    o]``.
 
     Args:
       x: ``[B, H, W, C]``, floating point.
@@ -29,10 +32,10 @@ def transposed_conv(
         ``weight[c, o, u, v]`` is ``kernel[u, v, c, o]``.
       stride: pixels between stamps, an int or (rows, columns).
       padding: rows and columns cut off on every side (those that the convolution's padding had added).
-      output_padding: rows and columns added below and on the right, below the stride: which of the sizes that a
-        strided convolution maps to H was meant.
-      groups: channels in so many groups, each of which makes ``O / groups`` outputs. ``groups = C`` with a kernel
-        ``[kh, kw, C, 1]`` enlarges each channel by itself.
+      output_padding: rows and columns added below and on the right, below the stride: which of the sizes
+        that a strided convolution maps to H was meant.
+      groups: channels in so many groups, each of which makes ``O / groups`` outputs. ``groups = C`` with a
+        kernel ``[kh, kw, C, 1]`` enlarges each channel by itself.
 
     Returns:
       ``[B, (H - 1) s - 2 p + kh + output_padding, ..., O]``, dtype of ``x``.
@@ -65,15 +68,15 @@ def transposed_conv(
 def bilinear_kernel(size: int, channels: int, *, depthwise: bool = False) -> Array:
     """The transposed convolution's kernel that interpolates bilinearly, each channel by itself.
 
-    ``kernel[u, v] = (1 - |u - centre| / f) (1 - |v - centre| / f)`` with ``f = ceil(size / 2)`` the factor it enlarges
-    by and ``centre = f - 1`` for odd sizes, ``f - 1/2`` for even ones. Used with stride f; sizes are usually ``2 f``
-    (or ``2 f - 1`` for odd f).
+    ``kernel[u, v] = (1 - |u - centre| / f) (1 - |v - centre| / f)`` with ``f = ceil(size / 2)`` the factor
+    it enlarges by and ``centre = f - 1`` for odd sizes, ``f - 1/2`` for even ones. Used with stride f;
+    sizes are usually ``2 f`` (or ``2 f - 1`` for odd f).
 
     Args:
       size: side of the kernel in pixels.
       channels: number C of channels (score maps).
-      depthwise: give ``[size, size, C, 1]`` for ``groups=C`` (fast), and not ``[size, size, C, C]`` with zeros off the
-        diagonal (which training may fill).
+      depthwise: give ``[size, size, C, 1]`` for ``groups=C`` (fast), and not ``[size, size, C, C]`` with
+        zeros off the diagonal (which training may fill).
 
     Returns:
       float32 kernel for :func:`transposed_conv`.
@@ -115,9 +118,7 @@ def conv_matrix_1d(kernel: Array, length: int, stride: int, padding: int = 0) ->
     pair("padding", padding, 0)
     rows = (length + 2 * padding - kernel.shape[0]) // stride + 1
     if rows < 1:
-        raise JaxsegError(
-            f"a kernel of {kernel.shape[0]} does not fit into {length} values padded by {padding}"
-        )
+        raise JaxsegError(f"a kernel of {kernel.shape[0]} does not fit into {length} values padded by {padding}")
     tap = np.arange(length)[None] - np.arange(rows)[:, None] * stride + padding  # [out, N]
     inside = (tap >= 0) & (tap < kernel.shape[0])
     return jnp.where(inside, kernel[np.clip(tap, 0, kernel.shape[0] - 1)], jnp.zeros((), kernel.dtype))
@@ -132,13 +133,13 @@ def _stamp_side_by_side(x: Array, kernel: Array) -> Array:
 
 
 def _stamp_overlapping(x: Array, kernel: Array, stride: tuple[int, int], groups: int) -> Array:
-    """One convolution that computes the ``s x s`` outputs between two stamps as channels, then laid out as pixels.
+    """One convolution that computes the ``s x s`` outputs between two stamps as channels, then laid out as
+    pixels.
 
-    ``y[s i + r] = sum_m x[i - m] kernel[s m + r]``: for each r an ordinary convolution over ``ceil(k / s)`` pixels.
+    ``y[s i + r] = sum_m x[i - m] kernel[s m + r]``: for each r an ordinary convolution over ``ceil(k / s)``
+    pixels.
     """
-    phases = _phases(kernel, stride)[
-        ::-1, :, ::-1
-    ]  # [m, r, n, q, C, O/groups], m and n turned for conv's orientation
+    phases = _phases(kernel, stride)[::-1, :, ::-1]  # [m, r, n, q, C, O/groups], m and n turned for conv's orientation
     rows, down, columns, right, c, o = phases.shape
     sub = phases.transpose(0, 2, 4, 1, 3, 5).reshape(rows, columns, groups, c // groups, down * right, o)
     sub = sub.transpose(0, 1, 3, 2, 4, 5).reshape(rows, columns, c // groups, groups * down * right * o)
@@ -164,7 +165,9 @@ def _stamp_each_channel(x: Array, kernel: Array, stride: tuple[int, int]) -> Arr
 
 
 def _phases(kernel: Array, stride: tuple[int, int]) -> Array:
-    """``[kh, kw, C, O]`` -> ``[m, s, n, s, C, O]`` with ``kernel[s m + r, s n + q]`` at ``[m, r, n, q]``, zeros added."""
+    """``[kh, kw, C, O]`` -> ``[m, s, n, s, C, O]`` with ``kernel[s m + r, s n + q]`` at ``[m, r, n, q]``,
+    zeros added.
+    """
     kh, kw, c, o = kernel.shape
     rows, columns = -(-kh // stride[0]), -(-kw // stride[1])
     config = [(0, rows * stride[0] - kh, 0), (0, columns * stride[1] - kw, 0), (0, 0, 0), (0, 0, 0)]

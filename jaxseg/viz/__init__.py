@@ -1,1 +1,23 @@
-"""viz."""
+"""Pictures for people: overlays with a legend, contact sheets of predictions beside the truth, curves."""
+
+from jaxseg.viz.overlay import (
+    colorize,
+    contact_sheet,
+    default_palette,
+    overlay,
+    with_legend,
+    write_label,
+    write_png,
+)
+from jaxseg.viz.plots import plot_curves
+
+__all__ = [
+    "colorize",
+    "contact_sheet",
+    "default_palette",
+    "overlay",
+    "plot_curves",
+    "with_legend",
+    "write_label",
+    "write_png",
+]

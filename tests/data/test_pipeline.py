@@ -132,19 +132,14 @@ def test_evaluation_sees_every_sample_once_in_order():
 
 
 def test_evaluation_gives_all_processes_equally_many_batches():
-    shares = [
-        list(eval_batches(Numbered(9), None, batch_size=4, process_index=p, process_count=4))
-        for p in range(4)
-    ]
+    shares = [list(eval_batches(Numbered(9), None, batch_size=4, process_index=p, process_count=4)) for p in range(4)]
     assert [len(s) for s in shares] == [3] * 4
     assert [i for step in zip(*shares) for b in step for i in b["index"].tolist()] == [*range(9), -1, -1, -1]
 
 
 def test_evaluation_tells_the_way_back_and_blanks_instances():
     source = Shapes(length=3, size=(64, 80))
-    batch = list(
-        eval_batches(source, Resize((64, 64), mode="pad"), batch_size=2, max_instances=5, mask_side=14)
-    )[-1]
+    batch = list(eval_batches(source, Resize((64, 64), mode="pad"), batch_size=2, max_instances=5, mask_side=14))[-1]
     assert batch["original"].tolist() == [[64, 80], [0, 0]]
     assert batch["size"].tolist() == [[51, 64], [0, 0]]
     np.testing.assert_allclose(batch["matrix"][0], [[0.8, 0, 0], [0, 51 / 64, 0]], rtol=1e-6)

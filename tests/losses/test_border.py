@@ -19,12 +19,8 @@ def cells():
 def brute_force(instances, w0, sigma, weights):
     result = np.zeros(instances.shape)
     for y, x in np.ndindex(instances.shape):
-        distances = sorted(
-            np.hypot(*(np.argwhere(instances == i) - (y, x)).T).min() for i in np.unique(instances) if i
-        )
-        border = (
-            w0 * np.exp(-((distances[0] + distances[1]) ** 2) / (2 * sigma**2)) if len(distances) > 1 else 0
-        )
+        distances = sorted(np.hypot(*(np.argwhere(instances == i) - (y, x)).T).min() for i in np.unique(instances) if i)
+        border = w0 * np.exp(-((distances[0] + distances[1]) ** 2) / (2 * sigma**2)) if len(distances) > 1 else 0
         result[y, x] = weights[int(instances[y, x] > 0)] + border
     return result
 
@@ -51,9 +47,7 @@ def test_classes_are_balanced_over_the_valid_pixels():
     foreground = instances > 0
     assert (weights[~valid] == 0).all()
     np.testing.assert_allclose(weights[valid].mean(), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(
-        weights[valid & foreground].sum(), weights[valid & ~foreground].sum(), rtol=1e-5
-    )
+    np.testing.assert_allclose(weights[valid & foreground].sum(), weights[valid & ~foreground].sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("count", [0, 1])

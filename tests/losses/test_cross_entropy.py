@@ -36,9 +36,7 @@ def test_equals_torch_in_value_and_gradient(weighted, smoothing, reduction):
     weight = np.array([0.2, 1.0, 3.0, 0.01], np.float32) if weighted else None
 
     def ours(x):
-        value = losses.cross_entropy(
-            x, labels, class_weights=weight, label_smoothing=smoothing, reduction=reduction
-        )
+        value = losses.cross_entropy(x, labels, class_weights=weight, label_smoothing=smoothing, reduction=reduction)
         return value.sum(), value
 
     (_, value), gradient = jax.value_and_grad(ours, has_aux=True)(logits)
@@ -61,9 +59,7 @@ def test_pixel_weights_are_a_weighted_mean_and_those_at_void_are_not_read():
     weights[labels == 255] = np.nan
     each, keep = losses.cross_entropy(logits, labels, reduction="none"), labels != 255
     expected = np.average(np.asarray(each, np.float64)[keep], weights=weights[keep])
-    np.testing.assert_allclose(
-        losses.cross_entropy(logits, labels, pixel_weights=weights), expected, rtol=1e-6
-    )
+    np.testing.assert_allclose(losses.cross_entropy(logits, labels, pixel_weights=weights), expected, rtol=1e-6)
 
 
 def test_eight_devices_with_uneven_void_equal_one():

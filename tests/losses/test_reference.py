@@ -102,9 +102,7 @@ def test_lovasz_of_hard_errors_is_the_jaccard_loss():
     rng = np.random.default_rng(0)
     labels, predicted = rng.integers(0, 3, (20, 20)), rng.integers(0, 3, (20, 20))
     logits = 100 * np.eye(3, dtype=np.float32)[predicted]
-    iou = [
-        ((labels == c) & (predicted == c)).sum() / ((labels == c) | (predicted == c)).sum() for c in range(3)
-    ]
+    iou = [((labels == c) & (predicted == c)).sum() / ((labels == c) | (predicted == c)).sum() for c in range(3)]
     np.testing.assert_allclose(losses.lovasz_softmax(logits, labels), 1 - np.mean(iou), rtol=1e-5)
 
 

@@ -71,9 +71,7 @@ def test_any_split_with_a_padded_last_batch_gives_the_same_scores(seed):
         rows = np.arange(start, start + size)
         valid, rows = rows < 11, np.minimum(rows, 10)  # the last batch repeats its last image
         which = int(rng.integers(2))
-        states[which] = update(
-            states[which], {"label": predicted[rows]}, {"label": truth[rows], "valid": valid}
-        )
+        states[which] = update(states[which], {"label": predicted[rows]}, {"label": truth[rows], "valid": valid})
     assert metric.compute(metric.merge(*states)) == whole
     assert update._cache_size() == 1
 
@@ -110,9 +108,7 @@ def test_counts_stay_exact_past_every_width(start):
     metric = segmentation_metric(2)
     predicted, truth = np.array([[[0] * 3 + [1] * 4]]), np.array([[[0] * 3 + [0] * 4]])
     state = jax.jit(metric.update)(planted(start), {"label": predicted}, {"label": truth})
-    np.testing.assert_array_equal(
-        counts.to_host(state["confusion"]), [[start + 3, start + 4], [start, start]]
-    )
+    np.testing.assert_array_equal(counts.to_host(state["confusion"]), [[start + 3, start + 4], [start, start]])
     assert metric.compute(state)["pixels"] == 4 * start + 7
     merged = metric.merge(state, planted(2**32 - 1))
     assert counts.to_host(merged["confusion"])[0, 1] == start + 4 + 2**32 - 1
@@ -120,9 +116,7 @@ def test_counts_stay_exact_past_every_width(start):
 
 def test_merging_doubles_past_2_to_the_40():
     metric = segmentation_metric(2)
-    state = metric.update(
-        metric.init(), {"label": np.array([[[0, 1, 1]]])}, {"label": np.array([[[0, 0, 1]]])}
-    )
+    state = metric.update(metric.init(), {"label": np.array([[[0, 1, 1]]])}, {"label": np.array([[[0, 0, 1]]])})
     for _ in range(40):
         state = metric.merge(state, state)
     np.testing.assert_array_equal(counts.to_host(state["confusion"]), [[2**40, 2**40], [0, 2**40]])

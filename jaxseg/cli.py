@@ -1,0 +1,81 @@
+"""The command line: parsing only; the library does the work.
+
+jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ...]
+jaxseg eval --workdir DIR
+jaxseg predict IMAGE... --workdir DIR [--out DIR]
+jaxseg demo
+jaxseg models
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxseg.types import JaxsegError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code: 0, or 2 where the user can mend something."""
+    parser = _parser()
+    known, rest = parser.parse_known_args(arguments)
+    if rest and known.command != "train":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    _set_up_jax()
+    from jaxseg import commands
+
+    try:
+        if known.command == "train":
+            return commands.train(known, rest)
+        run = {
+            "eval": commands.evaluate,
+            "predict": commands.predict,
+            "demo": commands.demo,
+            "models": commands.models,
+        }
+        return run[known.command](known)
+    except JaxsegError as error:
+        print(f"jaxseg: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxseg: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("jaxseg", description="Segmentation and detection in JAX.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    train = command("train", "Train a config; go on where an earlier call with the same --workdir was stopped.")
+    train.add_argument("config", help="a config file, or the name of a shipped one (see: jaxseg models)")
+    train.add_argument("--workdir", type=Path, required=True, help="folder for checkpoints, curves and pictures")
+    train.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
+    train.add_argument("--settings", action="store_true", help="list what can be overridden, and stop")
+
+    evaluate = command("eval", "Score a trained run on its validation data, and draw predictions beside the truth.")
+    predict = command("predict", "Segment pictures with a trained run: overlays with a legend, and label PNGs.")
+    predict.add_argument("images", nargs="+", type=Path, help="pictures of any size, or folders of them")
+    predict.add_argument("--out", type=Path, default=Path("predictions"), help="folder to write to (%(default)s)")
+    for sub in (evaluate, predict):
+        sub.add_argument("--workdir", type=Path, required=True, help="the folder that train was given")
+        sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
+
+    demo = command("demo", "Train a small U-Net on built-in data and draw what it learnt: about two minutes on a CPU.")
+    demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
+    demo.add_argument("--tiny", action="store_true", help="a few steps only, to see that everything runs")
+    command("models", "List the models: paper, file, parameters, config.")
+    return parser
+
+
+def _set_up_jax() -> None:
+    """Compiled programs are kept between runs, in JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "jaxseg" / "xla"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""What each command of the command line does, from parsed arguments to files and printed lines."""
+
+import argparse
+import json
+import math
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from jaxseg import config, viz
+from jaxseg.config import Experiment
+from jaxseg.types import JaxsegError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from jaxseg.train import loop, parallel
+
+    parallel.connect_hosts()
+    workdir: Path = arguments.workdir
+    file = config.find_config(arguments.config)
+    experiment = config.load_config(file, tiny=arguments.tiny)
+    command = f"jaxseg train {arguments.config} --workdir {workdir}" + " --tiny" * arguments.tiny
+    if arguments.settings:
+        config.override(experiment, ["--help"], prog=command)
+    experiment = config.override(experiment, overrides, prog=command)
+    loop.open_workdir(experiment, workdir)
+    _note_config(workdir, file, arguments.tiny, overrides)
+    result = loop.train(experiment, workdir)
+    if result.stopped:
+        print(f"stopped at step {result.step}, saved; to go on: {shlex.join([*command.split(), *overrides])}")
+        return 0
+    _print_scores(experiment, result.scores)
+    for path in result.files:
+        print(f"see {path}")
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    from jaxseg.train import loop
+    from jaxseg.train.checkpoint import write_json
+
+    experiment = _noted_experiment(arguments.workdir)
+    variables, step = loop.load_variables(experiment, arguments.workdir, arguments.checkpoint)
+    scores, sheet = loop.evaluate(experiment, variables)
+    print(f"{arguments.checkpoint} checkpoint, step {step}")
+    _print_scores(experiment, scores)
+    write_json(arguments.workdir / "eval.json", {"step": step, **scores})
+    print(f"see {viz.write_png(arguments.workdir / 'eval.png', sheet)}")
+    return 0
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Every picture gives ``NAME.png`` (the overlay) and ``NAME_label.png`` (the classes); a bad one is told and
+    passed over, and the exit code is then 2."""
+    from jaxseg.data import read_image
+    from jaxseg.infer import Predictor
+
+    files = _picture_files(arguments.images)
+    experiment = _noted_experiment(arguments.workdir)
+    predictor = Predictor.load(experiment, arguments.workdir, arguments.checkpoint)
+    classes, palette = experiment.data.val.classes, np.asarray(experiment.data.val.palette, np.uint8)
+    failed = 0
+    for file in track(files, "predict", disable=len(files) < 3):
+        try:
+            image = read_image(file)
+        except JaxsegError as error:
+            print(f"jaxseg: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        label = predictor(image)
+        shown = [int(k) for k in np.unique(label)]
+        picture = viz.with_legend(viz.overlay(image, label, palette), classes, palette, shown)
+        print(viz.write_png(arguments.out / f"{file.stem}.png", picture))
+        print(viz.write_label(arguments.out / f"{file.stem}_label.png", label, palette))
+    return 2 if failed else 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """The main job on built-in data: train, evaluate, draw."""
+    from jaxseg.train import loop
+
+    file = config.find_config("unet_shapes")
+    experiment = config.load_config(file, tiny=arguments.tiny)
+    workdir: Path = arguments.workdir
+    print(f"training a small U-Net on drawn shapes: {experiment.steps} steps, in {workdir}", flush=True)
+    loop.open_workdir(experiment, workdir)
+    _note_config(workdir, file, arguments.tiny, [])
+    result = loop.train(experiment, workdir)
+    if result.stopped:
+        print(f"stopped at step {result.step}, saved; the same command goes on")
+        return 0
+    _print_scores(experiment, result.scores)
+    for path in result.files:
+        print(f"see {path}")
+    return 0
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """A table of every shipped config's model, its parameters counted without making any."""
+    del arguments
+    import jax
+
+    from jaxseg.models import PAPERS
+
+    table = Table("model", "paper", "file", "parameters", "config", box=None, header_style="bold")
+    for file in sorted(config.config_folder().glob("*.py")):
+        experiment = config.load_config(file)
+        model = experiment.model
+        images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+        variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
+        count = sum(math.prod(x.shape) for x in jax.tree.leaves(variables["params"]))
+        module = type(model).__module__
+        source = module.replace(".", "/") + ".py"
+        table.add_row(type(model).__name__, PAPERS[module], source, f"{count / 1e6:.2f} M", f"configs/{file.name}")
+    Console(width=max(120, shutil.get_terminal_size().columns)).print(table)
+    return 0
+
+
+def _note_config(workdir: Path, file: Path, tiny: bool, overrides: Sequence[str]) -> None:
+    """Keep the config beside what it trained, so that eval and predict need the folder alone."""
+    from jaxseg.train.checkpoint import write_json
+
+    if file.resolve() != (workdir / "config.py").resolve():
+        shutil.copyfile(file, workdir / "config.py")
+    write_json(workdir / "command.json", {"tiny": tiny, "overrides": list(overrides)})
+
+
+def _noted_experiment(workdir: Path) -> Experiment:
+    if not (workdir / "command.json").exists():
+        raise JaxsegError(f"--workdir {workdir} holds no run; train first: jaxseg train CONFIG --workdir {workdir}")
+    command = json.loads((workdir / "command.json").read_text())
+    return config.override(config.load_config(workdir / "config.py", tiny=command["tiny"]), command["overrides"])
+
+
+def _picture_files(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not found:
+                raise JaxsegError(f"{path} holds no picture; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+            files += found
+        else:
+            files.append(path)  # a missing or unreadable one is told when its turn comes
+    stems = [f.stem for f in files]
+    twice = sorted({s for s in stems if stems.count(s) > 1})
+    if twice:
+        raise JaxsegError(f"several pictures are called {twice[0]} and would overwrite each other; predict them apart")
+    return files
+
+
+def _print_scores(experiment: Experiment, scores: dict[str, Any]) -> None:
+    """The numbers in one line, then what each class scored."""
+    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    first = experiment.task.main_metric
+    names = [first, *(name for name in numbers if name != first)]
+    print("  ".join(f"{name} {numbers[name]:.4f}" for name in names))
+    for name, values in scores.items():
+        if isinstance(values, dict):
+            print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
+        elif isinstance(values, list | tuple) and values:
+            print(f"{name}: " + ", ".join(str(v) for v in values))

@@ -1,0 +1,215 @@
+"""Data sets of TensorFlow Datasets, read without TensorFlow.
+
+Reading needs the data set prepared as ArrayRecord, the one TFDS format with random access; preparing most
+stock sets does need TensorFlow (``pip install 'jaxseg[prepare]'``) and is done once, anywhere. Images are
+decoded by :mod:`jaxseg.data.images`, not by TFDS, whose results depend on which decoder happens to be
+installed.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jaxseg.data.folder import spread_colors, to_labels
+from jaxseg.data.images import MAX_PIXELS, ColorMap, read_image, read_mask
+from jaxseg.types import VOID, JaxsegError
+
+PET_CLASSES = ("pet", "background", "outline")
+CITYSCAPES_CLASSES = (
+    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
+    *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+)
+_CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+CITYSCAPES_TRAIN_IDS = dict.fromkeys(range(256), VOID) | {i: k for k, i in enumerate(_CITYSCAPES_LABEL_IDS)}
+"""trainId of every labelId (Cityscapes' own labels.py): 19 classes, the rest void."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tfds:
+    """A source: any prepared TFDS data set with an image and a mask, boxes, or both.
+
+    Args:
+        name: as TFDS has it: ``"oxford_iiit_pet"``, ``"name/config"``, ``"name/config:1.2.3"`` (else the
+            newest version found); or the folder that holds ``dataset_info.json``.
+        split: ``"train"``, ``"train[:80%]"``, ...
+        classes: names of the classes, in the order of their indices.
+        image_key: the feature that holds the image; ``"a/b"`` looks inside.
+        mask_key: the feature that holds the mask, or None.
+        boxes_key: the feature that is a sequence of ``bbox`` (TFDS's relative y1, x1, y2, x2) and
+            ``label``, or None. It becomes ``instances``: ``boxes`` [N, 4] xyxy in pixels, ``classes`` [N]
+            from 1, and ``crowd`` [N] bool where the data set has ``is_crowd``.
+        value_map: class of each value in the mask (every value must be in it; 255 for void).
+        data_dir: where TFDS keeps prepared data; by default ``$TFDS_DATA_DIR`` or
+            ``~/tensorflow_datasets``.
+        max_pixels: refuse larger images.
+
+    A sample holds ``image`` uint8 [H, W, 3], ``label`` [H, W] and ``instances`` as asked for, ``name``.
+
+    Raises:
+        JaxsegError: not prepared, not as ArrayRecord, no such split or feature (those there are named); on
+            reading, a damaged record, or labels out of range.
+    """
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    image_key: str = "image"
+    mask_key: str | None = "segmentation_mask"
+    boxes_key: str | None = None
+    value_map: ColorMap | None = dataclasses.field(default=None, hash=False)
+    data_dir: str | os.PathLike | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.name.split("/")[0].split(":")[0] == "scene_parse150" and self.mask_key == "annotation":
+            raise JaxsegError(
+                "scene_parse150: TFDS holds the annotation of its instance task (red = one of 100 object "
+                "classes, green = instance), not the map of 150 classes; use Folder(images, masks, classes, "
+                "reduce_zero_label=True) on ADEChallengeData2016"
+            )
+        _ = self._records  # look now, not in the middle of training
+
+    @functools.cached_property
+    def _records(self) -> Any:
+        import tensorflow_datasets as tfds  # here, so that `import jaxseg.data` stays light
+
+        builder = tfds.builder_from_directory(_prepared_folder(self.name, self.data_dir))
+        stored = builder.info.file_format
+        if stored is None or stored.value != "array_record":
+            kind = "unknown" if stored is None else stored.value
+            raise JaxsegError(f"{self.name}: prepared as {kind}, expected array_record; {_how(self.name)}")
+        if self.split.split("[")[0] not in builder.info.splits:
+            there = ", ".join(builder.info.splits)
+            raise JaxsegError(f"{self.name}: no split {self.split!r}; it has {there}")
+        decoders: dict[str, Any] = {}
+        for key in filter(None, (self.image_key, self.mask_key)):
+            feature = _feature(builder.info.features, key, self.name)
+            if isinstance(feature, tfds.features.Image):
+                *outer, last = key.split("/")
+                inner = functools.reduce(lambda d, k: d.setdefault(k, {}), outer, decoders)
+                inner[last] = tfds.decode.SkipDecoding()
+        if self.boxes_key:
+            _feature(builder.info.features, self.boxes_key, self.name)
+        return builder.as_data_source(self.split, decoders=decoders)
+
+    @property
+    def palette(self) -> np.ndarray:
+        """[K, 3] uint8 colours to draw labels with."""
+        return spread_colors(len(self.classes))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = self._records[index]
+        name = f"{self.name}/{self.split}/{index}"
+        image = _value(record, self.image_key)
+        if isinstance(image, bytes):
+            image = read_image(image, max_pixels=self.max_pixels, name=name)
+        sample: dict[str, Any] = {"image": image, "name": name}
+        if self.mask_key:
+            sample["label"] = self._label(_value(record, self.mask_key), f"{name} ({self.mask_key})")
+            if sample["label"].shape != image.shape[:2]:
+                raise JaxsegError(
+                    f"{name}: the mask is {sample['label'].shape} and its image {image.shape[:2]}; "
+                    "leave the record out, or prepare the data set again"
+                )
+        if self.boxes_key:
+            sample["instances"] = _instances(_value(record, self.boxes_key), image.shape[:2])
+        return sample
+
+    def _label(self, mask: bytes | np.ndarray, name: str) -> np.ndarray:
+        if isinstance(mask, bytes):
+            indices = read_mask(mask, self.value_map, max_pixels=self.max_pixels, name=name)
+        else:
+            indices = np.asarray(mask).squeeze(-1) if np.ndim(mask) == 3 else np.asarray(mask)
+        return to_labels(indices, len(self.classes), allow_0_255=self.value_map is not None, where=name)
+
+
+def oxford_iiit_pet(split: str = "train", *, data_dir: str | os.PathLike | None = None, outline: bool = True) -> Tfds:
+    """Oxford-IIIT Pet, the trimap's 1..3 as classes 0..2: pet, background, outline.
+
+    With ``outline=False`` there are two classes, and the outline, which the annotators left undecided, is
+    void.
+    """
+    values = {1: 0, 2: 1, 3: 2 if outline else VOID}
+    return Tfds(
+        "oxford_iiit_pet",
+        split,
+        PET_CLASSES if outline else PET_CLASSES[:2],
+        value_map=values,
+        data_dir=data_dir,
+    )
+
+
+def cityscapes(split: str = "train", *, data_dir: str | os.PathLike | None = None) -> Tfds:
+    """Cityscapes, fine annotation, its labelIds as the 19 trainIds and void."""
+    return Tfds(
+        "cityscapes/semantic_segmentation",
+        split,
+        CITYSCAPES_CLASSES,
+        image_key="image_left",
+        mask_key="segmentation_label",
+        value_map=CITYSCAPES_TRAIN_IDS,
+        data_dir=data_dir,
+    )
+
+
+def _prepared_folder(name: str, data_dir: str | os.PathLike | None) -> str:
+    """The folder of the newest (or the named) version, found without the data set's own code."""
+    if (pathlib.Path(name) / "dataset_info.json").is_file():
+        return name
+    home = os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets"
+    root = pathlib.Path(data_dir if data_dir is not None else home)
+    stem, _, version = name.partition(":")
+    found = [p.parent for p in (root / stem).glob(f"{version or '*'}/dataset_info.json")]
+    if found:
+        return str(max(found, key=lambda p: [int(n) if n.isdigit() else 0 for n in p.name.split(".")]))
+    configs = sorted({p.parents[1].name for p in (root / stem).glob("*/*/dataset_info.json")})
+    if configs:
+        raise JaxsegError(f"{name}: name one of its configs, as {stem}/{configs[0]}; prepared are {configs}")
+    raise JaxsegError(f"{name}: not prepared under {root}; {_how(name)}")
+
+
+def _how(name: str) -> str:
+    """The mend for a data set that is not there, or not in a form that can be read."""
+    return (
+        "prepare it once: pip install 'jaxseg[prepare]', then "
+        'python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder('{name}', file_format='array_record', data_dir=DIR).download_and_prepare()\", "
+        "and give data_dir=DIR"
+    )
+
+
+def _feature(features: Any, key: str, name: str) -> Any:
+    """The feature at a key such as ``"a/b"``."""
+    for part in key.split("/"):
+        if not hasattr(features, "keys") or part not in features:
+            there = ", ".join(features) if hasattr(features, "keys") else "nothing"
+            raise JaxsegError(f"{name}: no feature {key!r}; it has {there}")
+        features = features[part]
+    return features
+
+
+def _value(record: dict[str, Any], key: str) -> Any:
+    return functools.reduce(lambda inner, part: inner[part], key.split("/"), record)
+
+
+def _instances(objects: Any, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """TFDS's sequence of objects (a dict of lists, or a list of dicts; empty ones have lost their shape)."""
+    if not isinstance(objects, dict):
+        keys = objects[0].keys() if objects else ("bbox", "label")
+        objects = {k: [o[k] for o in objects] for k in keys}
+    y1, x1, y2, x2 = np.asarray(objects["bbox"], np.float32).reshape(-1, 4).T
+    height, width = size
+    out = {
+        "boxes": np.stack([x1 * width, y1 * height, x2 * width, y2 * height], axis=1).astype(np.float32),
+        "classes": np.asarray(objects["label"], np.int32).reshape(-1) + 1,
+    }
+    if "is_crowd" in objects:
+        out["crowd"] = np.asarray(objects["is_crowd"], bool).reshape(-1)
+    return out

@@ -1,0 +1,140 @@
+"""How a step is spread over devices: ``jit`` over a mesh (default), or ``pmap``. Both give the same numbers.
+
+This is the only file that knows of meshes and of pmap. A step is a plain function of global arrays; where an axis is
+mapped it averages by :func:`jaxseg.types.mean_over_devices`.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxseg.types import DATA_AXIS, Batch, JaxsegError
+
+MODEL_AXIS = "model"
+Kind = Literal["jit", "pmap"]
+
+
+class Spread(NamedTuple):
+    """``place(tree)`` puts host arrays where states live; ``put(batch)`` cuts a process's part of a batch over its
+    devices; ``compile(step)`` makes ``(state, batch) -> (state, metrics)`` that donates its state; ``gather(tree)``
+    gives back ordinary arrays, as they are saved."""
+
+    place: Callable[[Any], Any]
+    put: Callable[[Batch], Batch]
+    compile: Callable[[Callable[..., Any]], Callable[..., Any]]
+    gather: Callable[[Any], Any]
+
+
+def spread(kind: Kind = "jit", *, devices: int | None = None, model_devices: int = 1) -> Spread:
+    """Spread over ``devices`` (all, unless told), ``model_devices`` of which share each parameter (jit only)."""
+    if kind == "jit":
+        return _jit(make_mesh(devices, model_devices))
+    if kind != "pmap":
+        raise JaxsegError(f"spread is {kind!r}; it can be jit or pmap")
+    if model_devices != 1:
+        raise JaxsegError("pmap keeps every parameter on every device; use jit to share parameters over devices")
+    return _pmap(_first_devices(devices))
+
+
+def make_mesh(devices: int | None = None, model_devices: int = 1) -> Mesh:
+    """A mesh ``(data, model)`` over the first ``devices`` devices."""
+    chosen = _first_devices(devices)
+    if len(chosen) % model_devices:
+        raise JaxsegError(f"{len(chosen)} devices can't be divided into groups of {model_devices} (model_devices)")
+    shape = (len(chosen) // model_devices, model_devices)
+    return jax.make_mesh(shape, (DATA_AXIS, MODEL_AXIS), axis_types=(AxisType.Auto,) * 2, devices=chosen)
+
+
+def connect_hosts() -> None:
+    """Join the other processes of this run, where the environment says that there are any.
+
+    On Cloud TPU and under SLURM or Open MPI jax finds them by itself; elsewhere set ``JAX_COORDINATOR_ADDRESS``
+    (host:port of process 0), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``. Call it before any other use of jax.
+    """
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if address and not jax.distributed.is_initialized():
+        missing = [name for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID") if name not in os.environ]
+        if missing:
+            raise JaxsegError(f"JAX_COORDINATOR_ADDRESS is set but not {' and '.join(missing)}; set all three")
+        jax.distributed.initialize(address, int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"]))
+
+
+def check_batch_size(batch_size: int, devices: int, accumulate: int = 1) -> None:
+    """Refuse a batch that the devices can't share equally, naming the nearest sizes that they can."""
+    unit = devices * accumulate
+    if batch_size % unit:
+        lower, upper = batch_size // unit * unit, -(-batch_size // unit) * unit
+        nearest = " or ".join(str(n) for n in (lower, upper) if n)
+        parts = f" times {accumulate} parts" if accumulate > 1 else ""
+        raise JaxsegError(f"a batch of {batch_size} can't be shared by {devices} devices{parts}; use {nearest}")
+
+
+def _jit(mesh: Mesh) -> Spread:
+    by_example = NamedSharding(mesh, P(DATA_AXIS))
+
+    def sharding(x: Any) -> NamedSharding:
+        shared = mesh.shape[MODEL_AXIS]
+        if shared > 1 and np.ndim(x) > 1 and np.shape(x)[-1] % shared == 0:
+            return NamedSharding(mesh, P(*(None,) * (np.ndim(x) - 1), MODEL_AXIS))
+        return NamedSharding(mesh, P())
+
+    def place(tree: Any) -> Any:
+        return jax.tree.map(lambda x: _put_global(x, sharding(x)), tree)
+
+    def put(batch: Batch) -> Batch:
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_example, np.asarray(x)), batch)
+
+    return Spread(place, put, lambda step: jax.jit(step, donate_argnums=0), lambda tree: tree)
+
+
+def _pmap(devices: list[jax.Device]) -> Spread:
+    local = [d for d in devices if d.process_index == jax.process_index()]
+
+    def place(tree: Any) -> Any:
+        mesh = Mesh(np.asarray(devices), (DATA_AXIS,))
+        stacked = NamedSharding(mesh, P(DATA_AXIS))
+
+        def stack(x: Any) -> jax.Array:
+            copies = np.broadcast_to(np.asarray(x), (len(local), *np.shape(x)))
+            return jax.make_array_from_process_local_data(stacked, copies)
+
+        return jax.tree.map(stack, tree)
+
+    def put(batch: Batch) -> Batch:
+        return jax.tree.map(lambda x: np.reshape(x, (len(local), -1, *np.shape(x)[1:])), batch)
+
+    def compile(step: Callable[..., Any]) -> Callable[..., Any]:
+        mapped = jax.pmap(step, DATA_AXIS, devices=devices, donate_argnums=0)
+
+        def run(state: Any, batch: Batch) -> tuple[Any, Any]:
+            state, metrics = mapped(state, batch)
+            return state, gather(metrics)
+
+        return run
+
+    def gather(tree: Any) -> Any:
+        # Every device holds the same; x[0] on a sharded array would gather them all.
+        return jax.tree.map(lambda x: jnp.squeeze(x.addressable_data(0), 0), tree)
+
+    return Spread(place, put, compile, gather)
+
+
+def _first_devices(count: int | None) -> list[jax.Device]:
+    available = jax.devices()
+    if count is not None and not 0 < count <= len(available):
+        raise JaxsegError(f"{count} devices were asked for; there are {len(available)} ({available[0].platform})")
+    return available[:count]
+
+
+def _put_global(x: Any, sharding: NamedSharding) -> jax.Array:
+    if jax.process_count() == 1:
+        # A copy: what is placed will be donated, and the caller may still hold x.
+        return jnp.copy(jax.device_put(x, sharding))
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])

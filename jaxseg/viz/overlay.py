@@ -1,0 +1,137 @@
+"""Label maps as colours: overlays, legends, contact sheets. Host arrays in, uint8 RGB pictures out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxseg.types import VOID
+
+INK, PAPER = (32, 32, 32), (255, 255, 255)
+MARGIN = 8  # pixels around panels and legend entries
+
+
+def default_palette(num_classes: int) -> np.ndarray:
+    """``[K, 3]`` uint8, the colour map of PASCAL VOC without its black: the bits of k + 1, spread over R, G and B."""
+    colours = np.zeros((num_classes, 3), np.uint8)
+    for k in range(num_classes):
+        code = k + 1
+        for bit in range(8):
+            for channel in range(3):
+                colours[k, channel] |= ((code >> (3 * bit + channel)) & 1) << (7 - bit)
+    return colours
+
+
+def colorize(label: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """``[H, W]`` classes -> ``[H, W, 3]`` uint8. Values outside the palette (void) become black."""
+    known = (label >= 0) & (label < len(palette))
+    return np.where(known[..., None], palette[np.where(known, label, 0)], 0).astype(np.uint8)
+
+
+def overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, alpha: float = 0.55) -> np.ndarray:
+    """The classes' colours over the picture, with a light line where two classes meet; void is left as it is.
+
+    ``image [H, W, 3]`` uint8 or float in [0, 1]; ``label [H, W]``; ``alpha`` is the colours' opacity.
+    """
+    picture = _to_uint8(image).astype(np.float32)
+    known = ((label >= 0) & (label < len(palette)))[..., None]
+    mixed = np.where(known, (1 - alpha) * picture + alpha * colorize(label, palette), picture)
+    edge = np.zeros(label.shape, bool)
+    edge[:, 1:] |= label[:, 1:] != label[:, :-1]
+    edge[1:] |= label[1:] != label[:-1]
+    mixed[edge] = 0.35 * mixed[edge] + 0.65 * 255
+    return mixed.round().astype(np.uint8)
+
+
+def with_legend(
+    picture: np.ndarray, classes: Sequence[str], palette: np.ndarray, shown: Sequence[int] | None = None
+) -> np.ndarray:
+    """``picture`` with a strip below it that names the colours of the classes ``shown`` (all, unless told)."""
+    font = ImageFont.load_default(13)
+    entries = [(k, classes[k]) for k in (range(len(classes)) if shown is None else shown)]
+    if not entries:
+        return picture
+    width, swatch = max(picture.shape[1], 160), 14
+    places, x, y = [], MARGIN, MARGIN
+    for k, name in entries:
+        length = swatch + 5 + int(font.getlength(name)) + 2 * MARGIN
+        if x > MARGIN and x + length > width:
+            x, y = MARGIN, y + swatch + MARGIN
+        places.append((x, y, k, name))
+        x += length
+    canvas = Image.new("RGB", (width, picture.shape[0] + y + swatch + MARGIN), PAPER)
+    canvas.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for x, y, k, name in places:
+        top = picture.shape[0] + y
+        draw.rectangle((x, top, x + swatch, top + swatch), fill=tuple(int(c) for c in palette[k]), outline=INK)
+        draw.text((x + swatch + 5, top - 1), name, fill=INK, font=font)
+    return np.asarray(canvas)
+
+
+def contact_sheet(
+    rows: Sequence[Mapping[str, np.ndarray]],
+    classes: Sequence[str],
+    palette: Any = None,
+    *,
+    title: str = "",
+    panel_width: int = 240,
+) -> np.ndarray:
+    """One row an example, one column a key; a column is drawn over ``image`` where it is a label map ``[H, W]``.
+
+    ``rows`` are dicts with ``image`` [H, W, 3] and any number of label maps by name; the order is theirs.
+    """
+    palette = default_palette(len(classes)) if palette is None else np.asarray(palette, np.uint8)
+    font = ImageFont.load_default(14)
+    panels = [[_panel(row, key, palette, panel_width) for key in row] for row in rows]
+    heights = [max(p.height for p in row) for row in panels]
+    top = 28 + (24 if title else 0)
+    width = len(panels[0]) * (panel_width + MARGIN) + MARGIN
+    sheet = Image.new("RGB", (width, top + sum(heights) + MARGIN * len(rows)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, 6), title, fill=INK, font=ImageFont.load_default(16))
+    for column, name in enumerate(rows[0]):
+        draw.text((MARGIN + column * (panel_width + MARGIN), top - 20), name, fill=INK, font=font)
+    y = top
+    for row, height in zip(panels, heights):
+        for column, panel in enumerate(row):
+            sheet.paste(panel, (MARGIN + column * (panel_width + MARGIN), y))
+        y += height + MARGIN
+    labels = [value for row in rows for key, value in row.items() if key != "image"]
+    shown = sorted({int(k) for label in labels for k in np.unique(label) if 0 <= k < len(classes) and k != VOID})
+    return with_legend(np.asarray(sheet), classes, palette, shown)
+
+
+def write_png(path: str | Path, picture: np.ndarray) -> Path:
+    """Write a uint8 picture as PNG and give its path back; folders are made as needed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+    return path
+
+
+def write_label(path: str | Path, label: np.ndarray, palette: np.ndarray) -> Path:
+    """Write classes ``[H, W]`` as a PNG whose pixel values are the classes, shown in the palette's colours.
+
+    Void is written as 255, in black. Read it back with :func:`jaxseg.data.read_mask`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(label.astype(np.uint8)).convert("P")
+    picture.putpalette(np.pad(palette, ((0, 256 - len(palette)), (0, 0))).astype(np.uint8).tobytes())
+    picture.save(path)
+    return path
+
+
+def _panel(row: Mapping[str, np.ndarray], key: str, palette: np.ndarray, width: int) -> Image.Image:
+    image = _to_uint8(row["image"])
+    picture = image if key == "image" else overlay(image, row[key], palette)
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    return Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    return image if image.dtype == np.uint8 else (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
