@@ -139,10 +139,10 @@ def _opened(file: str | os.PathLike | bytes, name: str, max_pixels: int) -> Imag
                 image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
+        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     except Exception as error:
         raise JaxsegError(f"{name}: not an image PIL can read ({_brief(error)}); save it as PNG or JPEG") from error
     width, height = image.size
-    frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     if width * height > max_pixels:
         image.close()
         raise JaxsegError(

@@ -165,12 +165,12 @@ def _ground(height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def _arrange(height: int, width: int, rng: np.random.Generator) -> list[_Thing]:
-    """Two to five things that overlap at most in part: the farthest first."""
+    """Two to four things that overlap at most in part: the farthest first."""
     side = min(height, width)
     things: list[_Thing] = []
-    for _ in range(2 + int(rng.random() * 4)):
+    for _ in range(2 + int(rng.random() * 3)):
         kind, colour = int(rng.random() * len(THINGS)), list(_COLOURS)[int(rng.random() * len(_COLOURS))]
-        radius, turn = side * (0.12 + 0.13 * rng.random()), rng.random()
+        radius, turn = side * (0.14 + 0.13 * rng.random()), rng.random()
         for _try in range(6):
             centre = (width * (0.04 + 0.92 * rng.random()), height * (0.04 + 0.92 * rng.random()))
             clear = all(
@@ -220,8 +220,8 @@ def _draw_thing(
         saturation * (0.7 + 0.3 * jitter[1]),
         value * (0.8 + 0.2 * jitter[2]),
     )
-    dx, dy = (x - np.float32(thing.centre[0])), (y - np.float32(thing.centre[1]))
-    tone = 1 + (dx * light[0] + dy * light[1]) * (0.2 / thing.radius)  # lit from one side
+    slope_y, slope_x = np.gradient(distance)  # the outline's own normal: lit like a roof over the shape
+    tone = 1 + (slope_x * light[0] + slope_y * light[1]) * np.float32(0.3)
     tone *= 1 - 0.35 * np.clip(distance + 1.6, 0, 1)  # a darker rim
     tip_u, tip_v = draw.KEYPOINTS[name][1]
     pin = np.sqrt((u - tip_u) ** 2 + (v - tip_v) ** 2) * thing.radius - max(1.1, 0.13 * thing.radius)
@@ -239,7 +239,7 @@ def _expose(pixels: np.ndarray, light: tuple[float, float], rng: np.random.Gener
     x, y = draw.grid(height, width)
     fall = (x - width / 2) * (light[0] / width) + (y - height / 2) * (light[1] / height)
     noise = rng.random((2, height, width, 3), dtype=np.float32)
-    strength = np.float32(14 + 18 * rng.random())
+    strength = np.float32(8 + 14 * rng.random())
     lit = pixels * (1 + fall * (0.15 + 0.4 * rng.random()))[:, :, None]
     lit += (noise[0] + noise[1] - 1) * strength
     return np.clip(lit + np.float32(0.5), 0, 255).astype(np.uint8)
@@ -257,7 +257,7 @@ def _instances(owner: np.ndarray, things: list[_Thing], side: int) -> dict[str, 
         for p, (px, py) in enumerate(draw.place_points(THINGS[t.kind], t.centre, t.radius, t.turn)):
             if 0 <= px < width and 0 <= py < height:
                 points[n, p] = px, py, 1 if owner[int(py), int(px)] > k else 2
-        size = "small" if t.radius < 0.165 * side else "large" if t.radius > 0.21 * side else "medium"
+        size = "small" if t.radius < 0.18 * side else "large" if t.radius > 0.23 * side else "medium"
         captions.append(f"a {size} {t.colour} {THINGS[t.kind]}")
     masks = masks[seen]
     return {

@@ -97,6 +97,7 @@ def test_exif_orientation_is_applied_to_image_and_mask(orientation):
     np.testing.assert_array_equal(read_mask(mask, exif=False), INDEX)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # PIL's own
 def test_a_broken_exif_block_does_not_matter():
     out = read_image(encoded(Image.fromarray(PHOTO), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\xff"))
     assert out.shape == PHOTO.shape
@@ -161,7 +162,8 @@ def test_masks_keep_their_values(tmp_path):
     palette = RNG.integers(0, 256, (5, 3)).astype(np.uint8)
     wide = INDEX.astype(np.int32) * 1000
     write_png(path, INDEX, palette=palette)
-    assert Image.open(path).mode == "P"
+    with Image.open(path) as image:
+        assert image.mode == "P"
     np.testing.assert_array_equal(read_mask(path), INDEX)
     np.testing.assert_array_equal(read_image(path), palette[INDEX])
     write_png(path, INDEX)
@@ -209,6 +211,15 @@ def test_jpeg_masks_are_refused(tmp_path):
     refused(read_mask, path, "JPEG", "save it as PNG")
 
 
-@pytest.mark.parametrize("array", [np.zeros((2, 2), np.float32), np.full((2, 2), -1), np.zeros((2, 2, 4), np.uint8), np.zeros((0, 2), np.uint8)])  # fmt: skip
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((2, 2), np.float32),
+        np.full((2, 2), -1),
+        np.full((2, 2), 65536),
+        np.zeros((2, 2, 4), np.uint8),
+        np.zeros((0, 2), np.uint8),
+    ],
+)
 def test_write_png_refuses_what_png_cannot_hold(tmp_path, array):
     refused(lambda p: write_png(p, array), tmp_path / "a.png", "cannot save", "give uint8")
