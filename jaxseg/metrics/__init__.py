@@ -11,7 +11,17 @@ Under ``jit`` arrays are global. Where ``DATA_AXIS`` is mapped (pmap, shard_map)
 devices: start from a replicated ``init()`` and read any one copy; do not ``merge`` the copies.
 """
 
+from jaxseg.metrics.boundary import boundary_counts, boundary_metric
+from jaxseg.metrics.combine import combine
 from jaxseg.metrics.confusion import confusion_matrix, segmentation_metric
 from jaxseg.metrics.labels import check_labels, split_void
 
-__all__ = ["check_labels", "confusion_matrix", "segmentation_metric", "split_void"]
+__all__ = [
+    "boundary_counts",
+    "boundary_metric",
+    "check_labels",
+    "combine",
+    "confusion_matrix",
+    "segmentation_metric",
+    "split_void",
+]

@@ -15,7 +15,6 @@ WEIGHTS = np.array([0.2, 1.0, 3.0, 0.5], np.float32)
 LOSSES = {
     "cross_entropy": losses.cross_entropy,
     "cross_entropy weighted": partial(losses.cross_entropy, class_weights=WEIGHTS, label_smoothing=0.1),
-    "cross_entropy sum": partial(losses.cross_entropy, reduction="sum"),
     "focal": losses.focal,
     "focal gamma 0.5": partial(losses.focal, gamma=0.5, class_weights=WEIGHTS),
     "ohem fraction": partial(losses.ohem_cross_entropy, fraction=0.4),
