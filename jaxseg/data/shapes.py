@@ -170,7 +170,7 @@ def _arrange(height: int, width: int, rng: np.random.Generator) -> list[_Thing]:
     things: list[_Thing] = []
     for _ in range(2 + int(rng.random() * 3)):
         kind, colour = int(rng.random() * len(THINGS)), list(_COLOURS)[int(rng.random() * len(_COLOURS))]
-        radius, turn = side * (0.14 + 0.13 * rng.random()), rng.random()
+        radius, turn = side * (0.15 + 0.13 * rng.random()), (rng.random() - 0.5) / 6
         for _try in range(6):
             centre = (width * (0.04 + 0.92 * rng.random()), height * (0.04 + 0.92 * rng.random()))
             clear = all(
@@ -221,7 +221,7 @@ def _draw_thing(
         value * (0.8 + 0.2 * jitter[2]),
     )
     slope_y, slope_x = np.gradient(distance)  # the outline's own normal: lit like a roof over the shape
-    tone = 1 + (slope_x * light[0] + slope_y * light[1]) * np.float32(0.3)
+    tone = 1 + (slope_x * light[0] + slope_y * light[1]) * np.float32(0.38)
     tone *= 1 - 0.35 * np.clip(distance + 1.6, 0, 1)  # a darker rim
     tip_u, tip_v = draw.KEYPOINTS[name][1]
     pin = np.sqrt((u - tip_u) ** 2 + (v - tip_v) ** 2) * thing.radius - max(1.1, 0.13 * thing.radius)
@@ -257,7 +257,7 @@ def _instances(owner: np.ndarray, things: list[_Thing], side: int) -> dict[str, 
         for p, (px, py) in enumerate(draw.place_points(THINGS[t.kind], t.centre, t.radius, t.turn)):
             if 0 <= px < width and 0 <= py < height:
                 points[n, p] = px, py, 1 if owner[int(py), int(px)] > k else 2
-        size = "small" if t.radius < 0.18 * side else "large" if t.radius > 0.23 * side else "medium"
+        size = "small" if t.radius < 0.19 * side else "large" if t.radius > 0.24 * side else "medium"
         captions.append(f"a {size} {t.colour} {THINGS[t.kind]}")
     masks = masks[seen]
     return {

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from jaxseg.data.instances import tight_boxes
 from jaxseg.types import VOID
 
 MEAN_COLOUR = (124, 116, 104)
@@ -110,8 +111,18 @@ def warp_labels(labels: np.ndarray, warp: Warp, *, fill: int = VOID) -> np.ndarr
 def warp_masks(masks: np.ndarray, warp: Warp) -> np.ndarray:
     """Masks [N, H, W] bool to [N, H', W'] bool, nearest pixel; False outside the source."""
     out = np.zeros((len(masks), *warp.size), bool)
-    for n, mask in enumerate(masks):
-        out[n] = warp_labels(mask.view(np.uint8), warp, fill=0).view(bool)
+    boxes = tight_boxes(masks)
+    ids = _one_map(masks, boxes.astype(int))
+    if ids is None:
+        for n, mask in enumerate(masks):
+            out[n] = warp_labels(mask.view(np.uint8), warp, fill=0).view(bool)
+        return out
+    # Masks that nowhere overlap go as one map: one warp instead of N, and each is looked for where it must be.
+    moved = warp_labels(ids, warp, fill=0)
+    reach = 2 if warp.shift is None else 2 + int(np.ceil(np.abs(warp.shift).max()))
+    corners = warp_boxes(boxes, dataclasses.replace(warp, shift=None)) + reach * np.array([-1, -1, 1, 1])
+    for n, (x1, y1, x2, y2) in enumerate(np.clip(corners, 0, warp.size[::-1] * 2).astype(int)):
+        out[n, y1:y2, x1:x2] = moved[y1:y2, x1:x2] == n + 1
     return out
 
 
@@ -154,6 +165,18 @@ def warp_keypoints(keypoints: np.ndarray, warp: Warp, flip_pairs: tuple[tuple[in
             order[[a, b]] = order[[b, a]]
         out = out[:, order]
     return out
+
+
+def _one_map(masks: np.ndarray, boxes: np.ndarray) -> np.ndarray | None:
+    """Masks (with their boxes, int) as one map [H, W] uint16 of numbers from 1; None if two share a pixel."""
+    if len(masks) >= 2**16 - 1:
+        return None
+    ids, pixels = np.zeros(masks.shape[1:], np.uint16), 0
+    for n, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
+        window = (slice(box[1], box[3]), slice(box[0], box[2]))
+        np.putmask(ids[window], mask[window], n + 1)
+        pixels += np.count_nonzero(mask[window])
+    return ids if pixels == np.count_nonzero(ids) else None
 
 
 def _sample(
