@@ -143,7 +143,7 @@ def camvid(root: str | os.PathLike, split: str = "train") -> Folder:
     if not meta.is_file():
         raise JaxsegError(f"{meta}: no such file; give the folder that holds meta.json, train/ and val/")
     about = json.loads(meta.read_text())
-    rgb = [tuple(bytes.fromhex(code)) for code in _CAMVID_COLORS.split()]
+    rgb = [(c[0], c[1], c[2]) for c in map(bytes.fromhex, _CAMVID_COLORS.split())]
     colors = tuple(rgb) if len(about["classes"]) == len(rgb) else None
     folder = pathlib.Path(root) / split
     return Folder(

@@ -9,7 +9,7 @@ own B/P consecutive positions, together see exactly the batch that one process w
 
 import collections
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import cv2
@@ -203,7 +203,7 @@ def _blank(row: Sample) -> Sample:
     return blank
 
 
-def _stack(rows: list[Sample], keys: tuple[str, ...]) -> Batch:
+def _stack(rows: Sequence[Sample], keys: tuple[str, ...]) -> Batch:
     """Rows to one batch; sizes must agree."""
     for row in rows[1:]:
         if row["image"].shape != rows[0]["image"].shape:

@@ -91,7 +91,7 @@ class Tfds:
             if isinstance(feature, tfds.features.Image):
                 *outer, last = key.split("/")
                 inner = functools.reduce(lambda d, k: d.setdefault(k, {}), outer, decoders)
-                inner[last] = tfds.decode.SkipDecoding()
+                inner[last] = tfds.decode.SkipDecoding()  # pyright: ignore[reportCallIssue]
         if self.boxes_key:
             _feature(builder.info.features, self.boxes_key, self.name)
         return builder.as_data_source(self.split, decoders=decoders)

@@ -84,12 +84,10 @@ class Augment:
         height, width = source
         zoom = float(np.exp(rng.uniform(*np.log(self.scale))))
         sy, sx = _base_scale(source, self.size, self.relative)
-        # Whole sizes and whole-pixel offsets: a zoom of 1 copies pixels, and shrinking is a plain area
-        # average.
+        # Whole sizes and offsets: a zoom of 1 copies pixels, and shrinking is a plain area average.
         h, w = max(1, round(height * sy * zoom)), max(1, round(width * sx * zoom))
         place = rng.random(2) if self.crop == "random" else (0.5, 0.5)
-        ty, tx = (-int(np.floor((a - b + 1) * p)) if a >= b else int(np.floor((b - a + 1) * p))
-                  for a, b, p in ((h, self.size[0], place[0]), (w, self.size[1], place[1])))  # fmt: skip
+        ty, tx = _offset(h, self.size[0], place[0]), _offset(w, self.size[1], place[1])
         matrix = affine(w / width, h / height, tx, ty)
         if self.flip and rng.random() < 0.5:
             matrix = compose(matrix, affine(sx=-1, tx=self.size[1]))
@@ -196,9 +194,8 @@ def warp_instances(
 
     Entries beside boxes, masks and keypoints are arrays [N, ...] and are carried along unchanged.
     """
-    out = dict(instances)
-    pairs = flip_pairs if flip_pairs is not None else out.pop("flip_pairs", None)
-    out.pop("flip_pairs", None)
+    out: dict[str, Any] = {k: v for k, v in instances.items() if k != "flip_pairs"}
+    pairs = flip_pairs if flip_pairs is not None else instances.get("flip_pairs")
     moved = warp_boxes(instances["boxes"], warp)
     limit = np.array([warp.size[1], warp.size[0]] * 2, np.float32)
     boxes = np.clip(moved, 0, limit)
@@ -218,9 +215,7 @@ def warp_instances(
             )
         out["keypoints"] = warp_keypoints(instances["keypoints"], warp, pairs or ())
     out = {k: np.asarray(v)[keep] for k, v in out.items()}
-    if pairs is not None:
-        out["flip_pairs"] = pairs
-    return out
+    return out if pairs is None else {**out, "flip_pairs": pairs}
 
 
 def _base_scale(source: tuple[int, int], size: tuple[int, int], relative: str) -> tuple[float, float]:
@@ -229,3 +224,9 @@ def _base_scale(source: tuple[int, int], size: tuple[int, int], relative: str) -
     if relative == "stretch":
         return sy, sx
     return (1.0, 1.0) if relative == "pixels" else (min(sy, sx), min(sy, sx))
+
+
+def _offset(image: int, window: int, place: float) -> int:
+    """Where the image starts in the window, in pixels; ``place`` in [0, 1) chooses among all that are possible."""
+    slack = window - image
+    return int(np.floor((slack + 1) * place)) if slack >= 0 else -int(np.floor((1 - slack) * place))

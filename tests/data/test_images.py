@@ -223,3 +223,9 @@ def test_jpeg_masks_are_refused(tmp_path):
 )
 def test_write_png_refuses_what_png_cannot_hold(tmp_path, array):
     refused(lambda p: write_png(p, array), tmp_path / "a.png", "cannot save", "give uint8")
+
+
+def test_of_a_phones_two_pictures_the_first_is_taken():
+    small = Image.new("RGB", (20, 10))
+    pair = encoded(Image.fromarray(PHOTO), "MPO", save_all=True, append_images=[small], quality=95)
+    assert read_image(pair).shape == PHOTO.shape
