@@ -58,13 +58,14 @@ def cross_entropy(
         raise JaxsegError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0..1")
     x, safe, valid = known_pixels("cross_entropy", logits, labels, ignore_index)
     truth = is_class(safe, x.shape[-1])
-    v, w = pixel_weight("cross_entropy", truth, valid, class_weights, pixel_weights)
+    v, weight, w = pixel_weight("cross_entropy", truth, valid, class_weights, pixel_weights)
     normaliser = jax.nn.logsumexp(x, axis=-1)
-    loss = (normaliser - pick(x, truth)) * pick(w, truth)
+    loss = weight * (normaliser - pick(x, truth))
     if label_smoothing:
-        spread = (w * (normaliser[..., None] - x)).mean(-1)
+        of_class = normaliser[..., None] - x
+        spread = v * (of_class if w is None else w * of_class).mean(-1)
         loss = (1.0 - label_smoothing) * loss + label_smoothing * spread
-    return reduce_pixels(v * loss, v * pick(w, truth), reduction)
+    return reduce_pixels(loss, weight, reduction)
 
 
 def focal(
@@ -107,10 +108,9 @@ def focal(
         raise JaxsegError(f"focal: gamma is {gamma}, expected at least 0")
     x, safe, valid = known_pixels("focal", logits, labels, ignore_index)
     truth = is_class(safe, x.shape[-1])
-    v, w = pixel_weight("focal", truth, valid, class_weights, pixel_weights)
+    _, weight, _ = pixel_weight("focal", truth, valid, class_weights, pixel_weights)
     normaliser = jax.nn.logsumexp(x, axis=-1)
     log_wrong = jnp.minimum(jax.nn.logsumexp(x, axis=-1, where=~truth) - normaliser, 0.0)
-    weight = v * pick(w, truth)
     loss = weight * jnp.exp(gamma * log_wrong) * (normaliser - pick(x, truth))
     return reduce_pixels(loss, weight, reduction)
 
@@ -159,7 +159,7 @@ def ohem_cross_entropy(
     _check_ohem(fraction, threshold, min_kept)
     x, safe, valid = known_pixels("ohem_cross_entropy", logits, labels, ignore_index)
     truth = is_class(safe, x.shape[-1])
-    v, w = pixel_weight("ohem_cross_entropy", truth, valid, class_weights, None)
+    _, weight, _ = pixel_weight("ohem_cross_entropy", truth, valid, class_weights, None)
     nll = jax.nn.logsumexp(x, axis=-1) - pick(x, truth)
     hardness = jnp.where(valid, lax.stop_gradient(nll), 0.0)
     count = valid.sum()
@@ -170,7 +170,7 @@ def ohem_cross_entropy(
         kept = hardness > -jnp.log(jnp.float32(threshold))
         if min_kept:
             kept |= hardness >= kth_largest(hardness, jnp.minimum(min_kept, count))
-    weight = jnp.where(kept, v * pick(w, truth), 0.0)
+    weight = jnp.where(kept, weight, 0.0)
     return divide_by_total((weight * nll).sum(), weight)
 
 

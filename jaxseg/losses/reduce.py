@@ -93,22 +93,21 @@ def pick(values: Array, truth: Array) -> Array:
 
 def pixel_weight(
     name: str, truth: Array, valid: Array, class_weights: Array | None, pixel_weights: Array | None
-) -> tuple[Array, Array]:
-    """``valid * pixel_weights`` and ``class_weights`` broadcast to ``[..., K]`` (ones where not given)."""
-    num_classes = truth.shape[-1]
-    per_pixel = valid.astype(jnp.float32)
+) -> tuple[Array, Array, Array | None]:
+    """``v = valid * pixel_weights``, ``v w_y`` of each pixel's class y, and w in the rank of ``truth``, if any."""
+    v = valid.astype(jnp.float32)
     if pixel_weights is not None:
         if pixel_weights.shape != valid.shape:
             raise JaxsegError(
                 f"{name}: pixel_weights {list(pixel_weights.shape)}, expected {list(valid.shape)} as the labels have"
             )
-        per_pixel = jnp.where(valid, pixel_weights.astype(jnp.float32), 0.0)
+        v = jnp.where(valid, pixel_weights.astype(jnp.float32), 0.0)
     if class_weights is None:
-        return per_pixel, jnp.ones(truth.shape, jnp.float32)
-    class_weights = jnp.asarray(class_weights, jnp.float32)
-    if class_weights.shape != (num_classes,):
+        return v, v, None  # nothing is picked: a pass over the logits saved
+    w = jnp.asarray(class_weights, jnp.float32)
+    if w.shape != truth.shape[-1:]:
         raise JaxsegError(
-            f"{name}: class_weights {list(class_weights.shape)}, expected one for each class of the logits: "
-            f"[{num_classes}]"
+            f"{name}: class_weights {list(w.shape)}, expected one for each class of the logits: [{truth.shape[-1]}]"
         )
-    return per_pixel, jnp.broadcast_to(class_weights, truth.shape)
+    w = w.reshape((1,) * valid.ndim + w.shape)
+    return v, v * pick(w, truth), w

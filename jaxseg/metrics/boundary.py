@@ -82,7 +82,8 @@ def boundary_counts(
     _, known = split_void(label, num_classes, ignore_index)
     known = known & inside
     near, reach = _radius(size, shape, _ceil_steps(tolerance))
-    thick = jnp.maximum(_radius(size, shape, _round_steps(dilation_ratio))[0], 1)
+    thick, thickest = _radius(size, shape, _round_steps(dilation_ratio))
+    thick, thickest = jnp.maximum(thick, 1), max(thickest, 1)
     judged = ~_within(_block_any(inside & ~known), near, reach)
 
     def of_class(c: Array) -> Array:
@@ -90,7 +91,7 @@ def boundary_counts(
         edges = [_contour(mask, inside) & judged for mask in masks]
         met = [edges[0] & _within(_contour(masks[1], inside), near, reach)]
         met += [edges[1] & _within(_contour(masks[0], inside), near, reach)]
-        bands = [mask & _within_square((known & ~mask) | ~inside, thick) for mask in masks]
+        bands = [mask & _within_square((known & ~mask) | ~inside, thick, thickest) for mask in masks]
         found = (met[0], edges[0], met[1], edges[1], bands[0] & bands[1], bands[0] | bands[1])
         return jnp.stack([x.sum(dtype=jnp.int32) for x in found])
 
@@ -177,41 +178,47 @@ def _block_any(mask: Array) -> Array:
 
 
 def _within(mask: Array, radius: Array, reach: int) -> Array:
-    """Pixels with a pixel of the mask at most ``radius`` (itself at most ``reach``) away, Euclidean and
-    exact.
+    """Pixels with a pixel of the mask at most ``radius`` (itself at most ``reach``) away, Euclidean and exact.
 
-    The distance within each column first, then the least of ``dx^2 + dy^2`` over the columns in reach.
+    In the column ``dx`` aside, such a pixel may be up to ``sqrt(radius^2 - dx^2)`` rows away.
     """
-    height, width = mask.shape
-    rows = lax.broadcasted_iota(jnp.int32, mask.shape, 0)
-    far = height + reach + 1
-    above = lax.cummax(jnp.where(mask, rows, -far), axis=0)
-    below = lax.cummin(jnp.where(mask, rows, height + far), axis=0, reverse=True)
-    dy = jnp.minimum(jnp.minimum(rows - above, below - rows), reach + 1)
-    padded = jnp.pad(dy, ((0, 0), (reach, reach)), constant_values=reach + 1)
-
-    def column(i: Array, least: Array) -> Array:
-        dx = i.astype(jnp.int32) - reach
-        return jnp.minimum(least, lax.dynamic_slice_in_dim(padded, i, width, 1) ** 2 + dx * dx)
-
-    least = lax.fori_loop(0, 2 * reach + 1, column, jnp.full(mask.shape, 2 * (reach + 1) ** 2))
-    return least <= radius * radius
+    distance = _distance_along(mask, 0, reach)
+    padded = jnp.pad(distance, ((0, 0), (reach, reach)), constant_values=reach + 1)
+    dx, dy = jnp.arange(-reach, reach + 1)[:, None], jnp.arange(reach + 1)[None, :]
+    rows = (dx * dx + dy * dy <= radius * radius).sum(1).astype(distance.dtype)  # how many dy from 0 on are in reach
+    near = jnp.zeros_like(mask)
+    for i in range(2 * reach + 1):  # unrolled: XLA makes one pass of it, six times quicker than a loop on the device
+        near |= padded[:, i : i + mask.shape[1]] < rows[i]
+    return near
 
 
-def _within_square(mask: Array, radius: Array) -> Array:
-    """Pixels with a pixel of the mask at most ``radius`` away in chessboard distance: windows, by running sums.
+def _within_square(mask: Array, radius: Array, reach: int) -> Array:
+    """Pixels with a pixel of the mask at most ``radius`` (itself at most ``reach``) away in chessboard distance.
 
     What surrounds the array belongs to the mask.
     """
     mask = jnp.pad(mask, 1, constant_values=True)
-    for axis, length in enumerate(mask.shape):
-        sums = jnp.cumsum(mask.astype(jnp.int32), axis)
-        at = jnp.arange(length)
-        upper = jnp.take(sums, jnp.minimum(at + radius, length - 1), axis)
-        lower = jnp.take(sums, jnp.maximum(at - radius - 1, 0), axis)
-        before = jnp.expand_dims(at - radius - 1 >= 0, 1 - axis)
-        mask = upper - jnp.where(before, lower, 0) > 0
+    for axis in (0, 1):
+        distance = _distance_along(mask, axis, reach)
+        mask = distance <= radius.astype(distance.dtype)
     return mask[1:-1, 1:-1]
+
+
+def _distance_along(mask: Array, axis: int, reach: int) -> Array:
+    """The distance along one axis to the nearest pixel of the mask, ``reach + 1`` where it is more than ``reach``.
+
+    By doubling: after the steps 1, 2, 4, ..., s every offset up to 2 s - 1 has been asked.
+    """
+    far = reach + 1
+    distance = jnp.where(mask, 0, far).astype(jnp.uint8 if far + reach < 256 else jnp.uint16)
+    length, step = mask.shape[axis], 1
+    while step <= reach:
+        margin = [(step, step) if a == axis else (0, 0) for a in (0, 1)]
+        padded = jnp.pad(distance, margin, constant_values=far)
+        before, after = (lax.slice_in_dim(padded, i, i + length, axis=axis) for i in (0, 2 * step))
+        distance = jnp.minimum(distance, jnp.minimum(before, after) + step)
+        step *= 2
+    return distance
 
 
 def _ceil_steps(ratio: float) -> Any:
