@@ -1,8 +1,9 @@
 """Reading of the arguments that the operations share: windows, strides, paddings, array ranks."""
 
-import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxseg.types import Array, JaxsegError
 
@@ -30,7 +31,6 @@ def sides(name: str, value: Padding) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def check_image(name: str, x: Array, rank: int | None = None, integers: bool = False) -> None:
     """Refuse what is not ``[H, W, C]`` (or of the given rank; None: any leading axes) and floating point."""
-    chex.assert_is_broadcastable((), x.shape)  # has a shape at all, or raises
     wanted = {3: "[H, W, C]", 4: "[B, H, W, C]", None: "[..., H, W, C]"}[rank]
     if x.ndim != rank and (rank is not None or x.ndim < 3):
         how = "add or remove leading axes, or jax.vmap over them"
@@ -40,3 +40,23 @@ def check_image(name: str, x: Array, rank: int | None = None, integers: bool = F
         raise JaxsegError(f"{name} is {x.dtype}; expected {kinds}: convert it with {name}.astype(jnp.float32)")
     if min(x.shape[-3:-1]) < 1:
         raise JaxsegError(f"{name} has shape {x.shape}: height and width must be at least 1")
+
+
+def vary_alike(*arrays: Array) -> tuple[Array, ...]:
+    """Under ``shard_map``: mark replicated arrays (parameters) as varying over the axes that the others
+    vary over.
+
+    A custom gradient would otherwise hand back a gradient that differs between devices where a replicated
+    one is due; the mark's own gradient is the sum over devices that is missing. Elsewhere it does nothing.
+    """
+    axes = frozenset().union(*map(_varying_axes, arrays))
+    marked = []
+    for a in arrays:
+        missing = tuple(axes - _varying_axes(a))
+        marked.append(lax.pcast(a, missing, to="varying") if missing else a)
+    return tuple(marked)
+
+
+def _varying_axes(x: Array) -> frozenset[str]:
+    kind = jax.typeof(x)
+    return kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying  # jax renamed it in 0.10

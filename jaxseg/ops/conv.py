@@ -8,7 +8,7 @@ import jax
 from jax import lax
 
 from jaxseg.ops import conv_cpu
-from jaxseg.ops.arguments import IntPair, Padding, check_image, pair, sides
+from jaxseg.ops.arguments import IntPair, Padding, check_image, pair, sides, vary_alike
 from jaxseg.ops.conv_cpu import Geometry, conv_lax
 from jaxseg.types import Array, JaxsegError
 
@@ -49,7 +49,7 @@ def conv(
         pair("stride", stride, 1), sides("padding", padding), pair("dilation", dilation, 1), int(groups)
     )
     _check_kernel(x, kernel, geometry)
-    return _conv(geometry, x, kernel)
+    return _conv(geometry, *vary_alike(x, kernel))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
