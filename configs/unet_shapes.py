@@ -5,6 +5,7 @@ jaxseg train unet_shapes --workdir runs/unet_shapes
 
 from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, Resize, Shapes
+from jaxseg.losses import cross_entropy_and_dice
 from jaxseg.models import UNet
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
@@ -14,16 +15,16 @@ def get_config(tiny: bool = False) -> Experiment:
     train, val = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
     return Experiment(
         model=UNet(num_classes=len(train.classes), base=4 if tiny else 16, depth=3, norm="batch", dropout=0.0),
-        task=semantic(train.classes, palette=train.palette),
+        task=semantic(train.classes, palette=train.palette, loss=cross_entropy_and_dice),
         data=Data(
             train=train,
             val=val,
             augment=Augment(size=train.size, scale=(1.0, 1.0)),
             prepare=Resize(val.size),
         ),
-        optimizer=Optimizer(kind="adamw", learning_rate=3e-3, schedule="cosine", warmup_steps=0 if tiny else 20),
-        steps=2 if tiny else 500,
-        batch_size=8 if tiny else 16,
+        optimizer=Optimizer(kind="adamw", learning_rate=4e-3, schedule="cosine"),
+        steps=2 if tiny else 1000,
+        batch_size=8,
         eval_batch_size=8 if tiny else 40,
         eval_every=1 if tiny else 250,
         save_every=1 if tiny else 250,

@@ -29,11 +29,9 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     parallel.connect_hosts()
     workdir: Path = arguments.workdir
     file = config.find_config(arguments.config)
-    experiment = config.load_config(file, tiny=arguments.tiny)
     command = f"jaxseg train {arguments.config} --workdir {workdir}" + " --tiny" * arguments.tiny
-    if arguments.settings:
-        config.override(experiment, ["--help"], prog=command)
-    experiment = config.override(experiment, overrides, prog=command)
+    overrides = ["--help"] if arguments.settings else overrides
+    experiment = config.load_config(file, overrides, tiny=arguments.tiny, prog=command)
     loop.open_workdir(experiment, workdir)
     _note_config(workdir, file, arguments.tiny, overrides)
     result = loop.train(experiment, workdir)
@@ -140,7 +138,7 @@ def _noted_experiment(workdir: Path) -> Experiment:
     if not (workdir / "command.json").exists():
         raise JaxsegError(f"--workdir {workdir} holds no run; train first: jaxseg train CONFIG --workdir {workdir}")
     command = json.loads((workdir / "command.json").read_text())
-    return config.override(config.load_config(workdir / "config.py", tiny=command["tiny"]), command["overrides"])
+    return config.load_config(workdir / "config.py", command["overrides"], tiny=command["tiny"])
 
 
 def _picture_files(paths: Sequence[Path]) -> list[Path]:

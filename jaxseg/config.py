@@ -4,6 +4,7 @@ No name is looked up in a registry: what a config imports is what it runs. Overr
 the fields themselves (:func:`override`), and a misspelt one is refused with what was probably meant.
 """
 
+import argparse
 import dataclasses
 import difflib
 import importlib.util
@@ -74,18 +75,32 @@ _FREE = ("eval_every", "save_every", "log_every", "keep", "eval_batch_size", "da
          "model_devices")  # fmt: skip
 
 
-def load_config(path: str | Path, *, tiny: bool = False) -> Experiment:
+def load_config(
+    path: str | Path, arguments: Sequence[str] = (), *, tiny: bool = False, prog: str = "jaxseg train CONFIG"
+) -> Experiment:
     """The experiment of a config file, given by path or, for the configs that jaxseg ships, by name.
 
-    ``tiny`` asks for the version that takes seconds, for tests.
+    ``arguments`` are those of its ``get_config`` beside ``tiny`` (``--root DIR``), and then overrides (see
+    :func:`override`). ``tiny`` asks for the version that takes seconds, for tests.
     """
-    return load_get_config(path)(tiny=tiny)
+    get_config = load_get_config(path)
+    parser = argparse.ArgumentParser(prog, add_help=False, allow_abbrev=False)
+    for name, parameter in inspect.signature(get_config).parameters.items():
+        flag, default = "--" + name.replace("_", "-"), parameter.default
+        if isinstance(default, bool):
+            if name != "tiny":
+                parser.add_argument(flag, action="store_true", default=default)
+        else:
+            parser.add_argument(flag, type=type(default), default=default)
+    own, overrides = parser.parse_known_args(list(arguments))
+    return override(get_config(tiny=tiny, **vars(own)), overrides, prog=prog)
 
 
 def load_get_config(path: str | Path) -> Callable[..., Experiment]:
     file = find_config(path)
     spec = importlib.util.spec_from_file_location(f"jaxseg_config_{file.stem}", file)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise JaxsegError(f"{file} is no Python file; a config ends in .py")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

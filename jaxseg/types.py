@@ -80,7 +80,7 @@ class JaxsegError(ValueError):
 
 
 def mean_over_devices(x: Any) -> Any:
-    """``pmean`` of ``x`` (an array or a tree of them) over ``DATA_AXIS`` where that axis is mapped (pmap, shard_map); ``x`` itself elsewhere.
+    """``pmean`` of ``x``, an array or a tree of them, over ``DATA_AXIS`` where that axis is mapped; else ``x`` itself.
 
     A mean over valid pixels is ``local_sum / mean_over_devices(local_count)``: averaged over the devices, value and
     gradient then equal those of one device that sees the whole batch.

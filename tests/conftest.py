@@ -1,15 +1,19 @@
 """The strict environment every test runs in: 8 CPU devices, no implicit rank or dtype promotion."""
 
 import os
+import pathlib
+import tempfile
 
 # Before jax starts a backend. Tests that need several devices ask for them; the rest use the first.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# The same small programs are compiled by many tests, and by the processes that tests start.
+_cache = tempfile.TemporaryDirectory(prefix="jaxseg-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
-import pathlib
-
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

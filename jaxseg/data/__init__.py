@@ -8,6 +8,7 @@ from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.labels import check_labels
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.shapes import Shapes
+from jaxseg.data.split import Subset, split
 from jaxseg.data.tfds import Tfds, cityscapes, oxford_iiit_pet
 from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
 
@@ -17,6 +18,7 @@ __all__ = [
     "Pad",
     "Resize",
     "Shapes",
+    "Subset",
     "Tfds",
     "apply_warp",
     "camvid",
@@ -29,6 +31,7 @@ __all__ = [
     "prefetch_to_device",
     "read_image",
     "read_mask",
+    "split",
     "tight_boxes",
     "train_batches",
     "write_png",

@@ -46,5 +46,8 @@ class Predictor:
 
     @cached_property
     def _apply(self) -> Callable[[Any, Any], jax.Array]:
-        model = self.experiment.model
-        return jax.jit(lambda variables, images: model.apply(variables, images, train=False)["logits"])
+        def logits(variables: Any, images: jax.Array) -> jax.Array:
+            outputs: Any = self.experiment.model.apply(variables, images, train=False)
+            return outputs["logits"]
+
+        return jax.jit(logits)

@@ -11,6 +11,7 @@ region: vmap them over a batch, and average with :func:`weighted_mean`.
 """
 
 from jaxseg.losses.border import unet_weight_map
+from jaxseg.losses.mixed import cross_entropy_and_dice
 from jaxseg.losses.overlap import dice, jaccard, lovasz_softmax, tversky
 from jaxseg.losses.pixel import cross_entropy, focal, ohem_cross_entropy
 from jaxseg.losses.reduce import weighted_mean
@@ -19,6 +20,7 @@ from jaxseg.metrics.labels import check_labels, split_void
 __all__ = [
     "check_labels",
     "cross_entropy",
+    "cross_entropy_and_dice",
     "dice",
     "focal",
     "jaccard",

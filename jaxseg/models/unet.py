@@ -134,8 +134,9 @@ def _mirror_border(x: Array, depth: int) -> Array:
     last."""
 
     def border(size: int) -> tuple[int, int]:
-        padded = next(s for s in range(size, size + 2**depth * 20) if (_valid_chain(s, depth) or 0) >= size)
-        margin = (padded - _valid_chain(padded, depth)) // 2  # the same on both sides: all kernels are 3x3
+        fits = ((s, _valid_chain(s, depth)) for s in range(size, size + 20 * 2**depth))
+        padded, out = next((s, out) for s, out in fits if out is not None and out >= size)
+        margin = (padded - out) // 2  # the same on both sides: all kernels are 3x3
         return margin, padded - size - margin
 
     return jnp.pad(x, ((0, 0), border(x.shape[1]), border(x.shape[2]), (0, 0)), mode="reflect")

@@ -19,8 +19,10 @@ Dtype = Any
 Init = Callable[..., Array]
 NormKind = Literal["none", "batch", "group", "frozen"]
 
-he_normal: Init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-"""Gaussian of standard deviation sqrt(2 / fan_in) (He et al. 2015, section 2.2; U-Net, section 3)."""
+
+def he_normal(key: Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> Array:
+    """Gaussian of standard deviation sqrt(2 / fan_in) (He et al. 2015, section 2.2; U-Net, section 3)."""
+    return nn.initializers.variance_scaling(2.0, "fan_in", "normal")(key, shape, dtype)
 
 
 class Normalization(NamedTuple):

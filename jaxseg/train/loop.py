@@ -65,7 +65,8 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
     try:
         with _stop_requests() as stop_requested:
             state = run.spread.place(state)
-            for step, state, stopping in _steps(run, state, start, log, stop_requested):
+            for step, new_state, stopping in _steps(run, state, start, log, stop_requested):
+                state = new_state  # the one before has been donated
                 last = step == experiment.steps
                 if step % experiment.eval_every == 0 or last:
                     result.scores, sheet = _evaluate_state(run, state)
@@ -158,8 +159,9 @@ def _build(experiment: Experiment, *, spread: bool = True) -> _Run:
         parallel.check_batch_size(e.eval_batch_size, devices)
     example = next(pipeline.train_batches(e.data.train, e.data.augment, batch_size=1, seed=e.seed, num_threads=0))
     variables = init_variables(e.model, e.task, example, e.seed)
+    _check_classes(e, variables, example)
     if e.pretrained is not None and spread:
-        variables = e.pretrained(variables)
+        variables = dict(e.pretrained(variables))
     optimizer = e.optimizer.transformation(variables["params"], e.steps)
     step = make_train_step(
         e.model,
@@ -174,6 +176,18 @@ def _build(experiment: Experiment, *, spread: bool = True) -> _Run:
     state = create_state(variables, optimizer, e.seed, e.ema > 0)
     eval_spread = parallel.spread("jit", devices=e.devices)
     return _Run(e, how, state, how.compile(step), eval_step, eval_spread, e.optimizer.rate(e.steps))
+
+
+def _check_classes(e: Experiment, variables: Any, example: Batch) -> None:
+    """A model whose scores are of another number of classes than the data would train on nonsense."""
+    outputs = jax.eval_shape(lambda v, b: e.model.apply(v, *e.task.inputs(b), train=False), variables, example)
+    classes = e.data.train.classes
+    scored = outputs["logits"].shape[-1] if "logits" in outputs else len(classes)
+    if scored != len(classes):
+        raise JaxsegError(
+            f"the model scores {scored} classes and the data has {len(classes)} classes ({', '.join(classes[:12])}); "
+            f"set num_classes={len(classes)}"
+        )
 
 
 def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[TrainState, float]:

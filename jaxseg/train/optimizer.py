@@ -19,9 +19,9 @@ class Optimizer:
     each fraction of the run in ``step_at``.
 
     ``rates`` multiplies the rate of the parameters whose path (``down0/conv1/kernel``) a pattern finds; the first
-    that fits counts; 0 freezes: no gradient is computed (running statistics: see ``norm="frozen"``). ``weight_decay``
-    is added to the gradient in SGD (as PyTorch's) and decoupled in AdamW (Loshchilov & Hutter 2019); biases and norms are spared
-    unless ``decay_all``. ``clip_norm`` bounds the global norm of the gradient.
+    that fits counts; 0 freezes: no gradient is computed (running statistics: see ``norm="frozen"``).
+    ``weight_decay`` is added to the gradient in SGD (as PyTorch's) and decoupled in AdamW (Loshchilov & Hutter 2019);
+    biases and norms are spared unless ``decay_all``. ``clip_norm`` bounds the global norm of the gradient.
     """
 
     kind: Literal["sgd", "adamw"] = "adamw"

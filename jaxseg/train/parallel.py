@@ -54,8 +54,8 @@ def make_mesh(devices: int | None = None, model_devices: int = 1) -> Mesh:
 def connect_hosts() -> None:
     """Join the other processes of this run, where the environment says that there are any.
 
-    On Cloud TPU and under SLURM or Open MPI jax finds them by itself; elsewhere set ``JAX_COORDINATOR_ADDRESS``
-    (host:port of process 0), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``. Call it before any other use of jax.
+    Set ``JAX_COORDINATOR_ADDRESS`` (host:port of process 0), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` on each.
+    Call it before any other use of jax.
     """
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
     if address and not jax.distributed.is_initialized():
@@ -93,7 +93,7 @@ def _jit(mesh: Mesh) -> Spread:
     return Spread(place, put, lambda step: jax.jit(step, donate_argnums=0), lambda tree: tree)
 
 
-def _pmap(devices: list[jax.Device]) -> Spread:
+def _pmap(devices: list[Any]) -> Spread:
     local = [d for d in devices if d.process_index == jax.process_index()]
 
     def place(tree: Any) -> Any:
@@ -125,7 +125,7 @@ def _pmap(devices: list[jax.Device]) -> Spread:
     return Spread(place, put, compile, gather)
 
 
-def _first_devices(count: int | None) -> list[jax.Device]:
+def _first_devices(count: int | None) -> list[Any]:
     available = jax.devices()
     if count is not None and not 0 < count <= len(available):
         raise JaxsegError(f"{count} devices were asked for; there are {len(available)} ({available[0].platform})")

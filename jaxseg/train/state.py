@@ -33,13 +33,16 @@ class TrainState(struct.PyTreeNode):
 
 def init_variables(model: nn.Module, task: Task, batch: Batch, seed: int) -> dict[str, Any]:
     """Fresh parameters and statistics, from ``seed`` alone, for a model fed with batches like ``batch``."""
+    # XLA's own generator: threefry takes four times as long to compile, once for every parameter.
+    key = jax.random.key(seed, impl="unsafe_rbg")
     one = jax.tree.map(lambda x: jnp.asarray(x[:1]), batch)
-    return jax.jit(lambda key, b: model.init(key, *task.inputs(b), train=False))(jax.random.key(seed), one)
+    return jax.jit(lambda key, b: model.init(key, *task.inputs(b), train=False))(key, one)
 
 
 def create_state(
     variables: dict[str, Any], optimizer: optax.GradientTransformation, seed: int, ema: bool
 ) -> TrainState:
+    """The state before the first step, from a model's fresh or pretrained variables."""
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -35,6 +35,7 @@ def make_train_step(
         if factors is not None:
             params = jax.tree.map(lambda p, f: p if f else jax.lax.stop_gradient(p), params, factors)
         variables = {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
+        outputs: Any
         outputs, updated = model.apply(
             variables, *task.inputs(batch), train=True, mutable=["batch_stats"], rngs={"dropout": key}
         )
@@ -69,7 +70,7 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         batch_stats, grads, metrics = gradients(state, batch, key)
         grads, metrics = mean_over_devices((grads, metrics))
-        metrics["gradient_norm"] = optax.global_norm(grads)
+        metrics["gradient_norm"] = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = jax.tree.map(lambda a, p: ema_decay * a + (1 - ema_decay) * p, state.ema, params) if state.ema else {}
@@ -83,7 +84,7 @@ def make_eval_step(model: nn.Module, task: Task) -> Callable[[Any, Any, Batch], 
     """``(variables, metric state, batch) -> (metric state, predictions)``."""
 
     def eval_step(variables: Any, metric_state: Any, batch: Batch) -> tuple[Any, Any]:
-        outputs = model.apply(variables, *task.inputs(batch), train=False)
+        outputs: Any = model.apply(variables, *task.inputs(batch), train=False)
         predictions = task.predict(outputs, batch)
         return task.metric.update(metric_state, predictions, batch), predictions
 

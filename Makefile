@@ -1,0 +1,29 @@
+# Each target does all of its own set-up: a fresh machine needs Python >= 3.11 (with pip and venv) and make.
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRAS ?= test,lint
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test lint docs clean
+.DEFAULT_GOAL := demo
+
+demo: $(STAMP)            ## train a small U-Net on built-in data and draw what it learnt
+	$(BIN)/jaxseg demo --workdir runs/demo
+
+test: $(STAMP)            ## the test suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)            ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxseg needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs

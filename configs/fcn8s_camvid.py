@@ -1,0 +1,57 @@
+"""FCN-8s on CamVid (11 classes), all at once, on pretrained VGG-16 convolutions.
+
+Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions trained on BGR images (see
+``jaxseg.weights.read_vgg16``), or nothing to begin from scratch.
+
+    jaxseg train fcn8s_camvid --workdir runs/fcn8s_camvid --root DIR --vgg FILE            # 360x480, GPU or TPU
+    jaxseg train fcn8s_camvid --workdir runs/fcn8s_camvid --root DIR --vgg FILE --fast   # 180x240, two CPU cores
+"""
+
+from functools import partial
+
+from jaxseg.config import Data, Experiment
+from jaxseg.data import Augment, Resize, Shapes, camvid
+from jaxseg.models import FCN8s
+from jaxseg.tasks import semantic
+from jaxseg.train import Optimizer
+from jaxseg.weights import read_vgg16, with_vgg16
+
+
+def get_config(
+    tiny: bool = False,
+    root: str = "../shared/data/camvid",
+    vgg: str = "../shared/weights/vgg16_hed.npz",
+    fast: bool = False,
+) -> Experiment:
+    train, val = (Shapes(s, length=8) if tiny else camvid(root, s) for s in ("train", "val"))
+    size = (64, 64) if tiny else (180, 240) if fast else (360, 480)
+    return Experiment(
+        model=FCN8s(
+            num_classes=len(train.classes),
+            fc_features=8 if tiny else 512 if fast else 4096,
+            paper_padding=not (tiny or fast),
+            at_once=True,
+        ),
+        task=semantic(train.classes, palette=train.palette),
+        data=Data(
+            train=train,
+            val=val,
+            augment=Augment(size=size, scale=(0.8, 1.6), relative="stretch", brightness=0.2, contrast=0.2),
+            prepare=Resize(size),
+        ),
+        optimizer=Optimizer(
+            "adamw",
+            learning_rate=5e-4,
+            weight_decay=1e-2,
+            schedule="poly",
+            warmup_steps=1 if tiny else 50,
+            # The first two stages stay as pretrained; the other pretrained layers move more slowly than the new ones.
+            rates=() if tiny or not vgg else (("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1)),
+        ),
+        pretrained=None if tiny or not vgg else partial(with_vgg16, layers=read_vgg16(vgg, bgr=True)),
+        steps=2 if tiny else 1600 if fast else 8000,
+        batch_size=8 if tiny or not fast else 4,
+        eval_batch_size=8,
+        eval_every=1 if tiny else 400,
+        save_every=1 if tiny else 400,
+    )

@@ -1,0 +1,98 @@
+"""Configs: every shipped one trains two tiny steps; overrides are typed; what is wrong is told."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxseg import config
+from jaxseg.train import loop
+from jaxseg.types import JaxsegError
+from tests.helpers import tiny_experiment
+
+CONFIGS = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_trains_when_tiny(name, tmp_path):
+    experiment = dataclasses.replace(config.load_config(name, tiny=True), devices=1)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        result = loop.train(experiment, tmp_path)
+    assert result.step == experiment.steps == 2
+    assert 0 <= result.scores["miou"] <= 1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_tells_its_story(name):
+    get_config = config.load_get_config(name)
+    story = __import__("sys").modules.get(get_config.__module__, None) or get_config.__globals__
+    text = story["__doc__"] if isinstance(story, dict) else story.__doc__
+    assert f"jaxseg train {name}" in text
+
+
+def test_overrides_are_typed():
+    arguments = "--steps 7 --model.base 16 --model.dtype bfloat16 --optimizer.clip-norm 0.5 --data.augment.no-flip"
+    e = config.override(tiny_experiment(), arguments.split())
+    assert (e.steps, e.model.base, e.optimizer.clip_norm, e.data.augment.flip) == (7, 16, 0.5, False)
+    assert e.model.dtype == jnp.bfloat16
+    assert e.model.norm == "batch"
+    e = config.override(tiny_experiment(), ["--optimizer.rates", "^down", "0.1", "score", "2"])
+    assert e.optimizer.rates == (("^down", 0.1), ("score", 2.0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--optimizer.learning-rat", "1"], "--optimizer.learning-rate"),
+        (["--model.bas", "8"], "--model.base"),
+        (["--steps", "many"], "INT"),
+        (["--model.norm", "layer"], "batch"),
+    ],
+)
+def test_misspelt_overrides_are_refused_with_a_suggestion(arguments, hint, capsys):
+    with pytest.raises(SystemExit) as error:
+        config.override(tiny_experiment(), arguments)
+    assert error.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_arguments_of_a_config(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from tests.helpers import tiny_experiment\n"
+        "def get_config(tiny: bool = False, steps: int = 3, fast: bool = False):\n"
+        "    return tiny_experiment(steps=steps * (2 if fast else 1))\n"
+    )
+    assert config.load_config(path).steps == 3
+    e = config.load_config(path, ["--steps", "5", "--fast", "--batch-size", "4"])
+    assert (e.steps, e.batch_size) == (10, 4)
+
+
+def test_configs_that_are_missing_or_wrong(tmp_path):
+    with pytest.raises(JaxsegError, match="no config unet_shape; did you mean unet_shapes?"):
+        config.load_config("unet_shape")
+    path = tmp_path / "bad.py"
+    for text, message in (
+        ("x = 1", "has no get_config"),
+        ("def get_config(): pass", "must take tiny"),
+        ("import nothing_like_this", "can't be read: ModuleNotFoundError"),
+        ("def get_config(", "can't be read: SyntaxError"),
+    ):
+        path.write_text(text)
+        with pytest.raises(JaxsegError, match=message):
+            config.load_config(path)
+
+
+def test_settings_tell_experiments_apart():
+    import json
+
+    e = tiny_experiment()
+    theirs = json.loads(json.dumps(config.settings(e)))
+    assert config.differences(e, theirs) == []
+    assert config.differences(dataclasses.replace(e, log_every=1), theirs) == []  # changes no parameter
+    changed = dataclasses.replace(
+        e, data=dataclasses.replace(e.data, augment=dataclasses.replace(e.data.augment, flip=False))
+    )
+    assert config.differences(changed, theirs) == ["data.augment.flip: True there, False here"]

@@ -1,0 +1,242 @@
+"""Training from a work directory: resuming, damage, faults, and what a run leaves."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.data import pipeline
+from jaxseg.train import loop
+from jaxseg.train.checkpoint import Checkpoints
+from jaxseg.train.log import read_records
+from jaxseg.types import JaxsegError
+from tests.helpers import tiny_experiment
+
+EXPERIMENT = tiny_experiment(ema=0.9)
+
+
+def final_state(workdir, experiment=EXPERIMENT):
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    found = checkpoints.restore(loop._build(experiment).state)
+    checkpoints.close()
+    return jax.device_get(found[0])
+
+
+def assert_bit_equal(a, b):
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b)):
+        np.testing.assert_array_equal(x, y, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("whole")
+    return workdir, loop.train(EXPERIMENT, workdir)
+
+
+def test_what_a_run_leaves(whole):
+    workdir, result = whole
+    assert result.step == 6
+    assert not result.stopped
+    assert 0 < result.scores["miou"] < 1
+    assert {p.name for p in result.files} == {"predictions.png", "curves.png"}
+    records = read_records(workdir / "metrics.jsonl")
+    assert [r["step"] for r in records if "train/loss" in r] == [2, 4, 6]
+    assert [r["step"] for r in records if "val/miou" in r] == [3, 6]
+    assert list((workdir / "events").iterdir())
+    assert sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()) == [4, 6]
+
+
+def test_the_best_checkpoint_scores_what_was_logged(whole):
+    workdir, _ = whole
+    variables, step = loop.load_variables(EXPERIMENT, workdir)
+    scores, sheet = loop.evaluate(EXPERIMENT, variables)
+    logged = {r["step"]: r["val/miou"] for r in read_records(workdir / "metrics.jsonl") if "val/miou" in r}
+    assert scores["miou"] == pytest.approx(logged[step], abs=1e-6)
+    assert scores["miou"] == pytest.approx(max(logged.values()), abs=1e-6)
+    assert sheet.std() > 10
+
+
+def test_finished_runs_do_nothing_more(whole):
+    workdir, _ = whole
+    before = (workdir / "metrics.jsonl").read_text()
+    assert loop.train(EXPERIMENT, workdir).step == 6
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def test_a_clean_stop_goes_on_to_the_same_end(whole, tmp_path, monkeypatch):
+    """SIGTERM during step 3 saves step 3; the same call ends bit-equal with the uninterrupted run."""
+    steps = loop._steps
+
+    def interrupted(*arguments):
+        for step, *rest in steps(*arguments):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield step, *rest
+
+    monkeypatch.setattr(loop, "_steps", interrupted)
+    result = loop.train(EXPERIMENT, tmp_path)
+    assert (result.step, result.stopped) == (3, True)
+    monkeypatch.undo()
+    loop.train(EXPERIMENT, tmp_path)
+    assert_bit_equal(final_state(whole[0]), final_state(tmp_path))
+    losses = [[(r["step"], r["train/loss"]) for r in read_records(w / "metrics.jsonl") if "train/loss" in r]
+              for w in (whole[0], tmp_path)]  # fmt: skip
+    assert [s for s, _ in losses[0]] == [s for s, _ in losses[1]]  # no step is logged twice
+
+
+def test_killed_at_any_moment_it_ends_where_it_would_have(whole, tmp_path):
+    """kill -9 three times at random moments of a run, then to the end: bit-equal (benchmarks/kill.py does ten)."""
+    program = (
+        "from jaxseg.train import loop; from tests.helpers import tiny_experiment;"
+        f"loop.train(tiny_experiment(ema=0.9), {str(tmp_path)!r})"
+    )
+    root = Path(__file__).parents[2]
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=root, stderr=subprocess.DEVNULL)
+        time.sleep(float(rng.uniform(4, 14)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    loop.train(EXPERIMENT, tmp_path)
+    assert_bit_equal(final_state(whole[0]), final_state(tmp_path))
+
+
+def damaged_copy(whole, tmp_path, damage):
+    import shutil
+
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    newest = tmp_path / "checkpoints" / "6"
+    damage(newest)
+    said = []
+    checkpoints = Checkpoints(tmp_path / "checkpoints", say=said.append)
+    found = checkpoints.restore(loop._build(EXPERIMENT).state)
+    checkpoints.close()
+    return found, said
+
+
+def largest(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip_a_bit(folder):
+    """In the middle of the stored numbers, where nothing but a checksum would notice."""
+    path = largest(folder / "state")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    path.write_bytes(bytes(data))
+
+
+def truncate(folder):
+    path = largest(folder / "state")
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def empty(folder):
+    import shutil
+
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def lose_the_metadata(folder):
+    for path in folder.rglob("_METADATA"):
+        path.write_text("{")
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, empty, lose_the_metadata])
+def test_damage_is_found_and_the_one_before_is_taken(whole, tmp_path, damage):
+    found, said = damaged_copy(whole, tmp_path, damage)
+    assert int(found[0].step) == 4
+    assert len(said) == 1
+    assert "checkpoints/6 is damaged" in said[0]
+    assert "trying the one before" in said[0]
+    loop.train(EXPERIMENT, tmp_path)  # and training goes on from there to the same end
+    assert_bit_equal(final_state(whole[0]), final_state(tmp_path))
+
+
+def test_another_experiment_is_refused(whole):
+    workdir, _ = whole
+    with pytest.raises(JaxsegError, match=r"belongs to another experiment \(seed: 0 there, 1 here\)"):
+        loop.train(dataclasses.replace(EXPERIMENT, seed=1), workdir)
+    wider = dataclasses.replace(EXPERIMENT, model=EXPERIMENT.model.clone(base=8))
+    with pytest.raises(JaxsegError, match="model.base: 4 there, 8 here"):
+        loop.train(wider, workdir)
+    with pytest.raises(JaxsegError, match="holds another model: .* use the config and the classes"):
+        loop.load_variables(wider, workdir)
+
+
+def test_classes_and_scores_must_agree(tmp_path):
+    wrong = dataclasses.replace(EXPERIMENT, model=EXPERIMENT.model.clone(num_classes=5))
+    with pytest.raises(JaxsegError, match="5 .* 8 classes"):
+        loop.train(wrong, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+    batches = pipeline.train_batches(EXPERIMENT.data.train, EXPERIMENT.data.augment, batch_size=8, seed=0)
+    marks = [float(next(batches)["image"].sum()) for _ in range(6)]
+
+    def explode(outputs, batch):
+        loss, terms = EXPERIMENT.task.loss(outputs, batch)
+        fourth = jnp.abs(jnp.sum(batch["image"]) - marks[3]) < 0.1
+        return loss, {**terms, "odd_term": jnp.where(fourth, jnp.nan, 0.0)}
+
+    assert min(abs(marks[3] - m) for i, m in enumerate(marks) if i != 3) > 1
+    exploding = dataclasses.replace(EXPERIMENT, task=EXPERIMENT.task._replace(loss=explode))
+    with pytest.raises(JaxsegError, match="odd_term is nan at step 4; the last good checkpoint is kept"):
+        loop.train(exploding, tmp_path)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    assert checkpoints.steps() == [2]
+    checkpoints.close()
+
+
+def test_a_full_disk_is_told_and_nothing_saved_before_is_lost(whole, tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    save = ocp.CheckpointManager.save
+
+    def full(self, step, *arguments, **keywords):
+        if step == 4:
+            raise OSError(28, "No space left on device")
+        return save(self, step, *arguments, **keywords)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    with pytest.raises(JaxsegError, match="could not save checkpoint 4 .* No space left .* last good one is step 2"):
+        loop.train(EXPERIMENT, tmp_path)
+    monkeypatch.undo()
+    loop.train(EXPERIMENT, tmp_path)
+    assert_bit_equal(final_state(whole[0]), final_state(tmp_path))
+
+
+def test_unwritable_and_senseless_work_directories(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(JaxsegError, match="is a file; name a folder"):
+        loop.train(EXPERIMENT, file)
+    with pytest.raises(JaxsegError, match="can't be written"):
+        loop.train(EXPERIMENT, file / "below")
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "experiment.json").write_text('{"seed": ')
+    with pytest.raises(JaxsegError, match="experiment.json is damaged"):
+        loop.train(EXPERIMENT, tmp_path / "w")
+    with pytest.raises(JaxsegError, match="no checkpoints in"):
+        loop.load_variables(EXPERIMENT, tmp_path)
+
+
+def test_one_program_serves_every_batch(whole, tmp_path):
+    run = loop._build(EXPERIMENT)
+    state = run.spread.place(run.state)
+    for _ in range(2):
+        state = run.spread.place(jax.device_get(state))
+        scores, _ = loop._evaluate_state(run, state)
+    assert run.eval_step._cache_size() == 1  # ten images in batches of eight: the last is filled up
+    assert json.dumps({k: v for k, v in scores.items() if k == "miou"})
