@@ -131,9 +131,12 @@ def avg_pool(x: Array, window: IntPair, stride: IntPair | None = None, padding: 
     check_image("x", x)
     geometry = read_window(x.shape[-3:-1], window, stride, padding)
     padded = pad(geometry, x, 0.0)
-    total = seen_at(geometry, padded, (0, 0))
-    for _, tap in list(geometry.taps())[1:]:
-        total = total + seen_at(geometry, padded, tap)
+    (kh, kw), (down, right), (rows, columns) = geometry.window, geometry.stride, geometry.out_size
+    # The sum is separable: kh + kw slices, not kh * kw.
+    strips = [padded[..., u : u + (rows - 1) * down + 1 : down, :, :] for u in range(kh)]
+    strip = sum(strips[1:], start=strips[0])
+    parts = [strip[..., v : v + (columns - 1) * right + 1 : right, :] for v in range(kw)]
+    total = sum(parts[1:], start=parts[0])
     return total / jnp.asarray(geometry.window[0] * geometry.window[1], x.dtype)
 
 

@@ -129,7 +129,7 @@ def _take_nearest(axes: tuple[Axis, Axis], x: Array) -> Array:
 
 def _apply(matrices: list[np.ndarray], x: Array) -> Array:
     """``[H', H] x [H, W, C] x [W', W]^T`` in float32 at least, the result in x's dtype."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x if x.dtype.itemsize >= 4 else x.astype(jnp.float32)
     order = sorted((0, 1), key=lambda axis: matrices[axis].shape[0] / matrices[axis].shape[1])  # shrink first
     for axis in order:
         wide = lax.platform_dependent(

@@ -1,0 +1,171 @@
+"""Convolution: values and both gradients against a numpy loop and PyTorch, every CPU form, dtypes, platforms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from jaxseg import ops
+from jaxseg.ops import conv_cpu
+from jaxseg.types import JaxsegError
+
+# image, kernel, stride, padding, dilation, groups: each takes another way through conv_cpu
+CASES = {
+    "3x3": ((2, 7, 9, 4), (3, 3, 4, 6), 1, 1, 1, 1),
+    "stem": ((2, 7, 9, 3), (3, 3, 3, 6), 1, 1, 1, 1),
+    "strided stem": ((1, 8, 7, 3), (7, 7, 3, 40), 2, 3, 1, 1),
+    "pointwise": ((2, 7, 9, 4), (1, 1, 4, 6), 1, 0, 1, 1),
+    "strided pointwise": ((2, 7, 9, 4), (1, 1, 4, 6), 2, 0, 1, 1),
+    "dilated": ((2, 9, 9, 4), (3, 3, 4, 6), 1, 2, 2, 1),
+    "oblong": ((2, 8, 9, 4), (3, 2, 4, 6), (2, 1), (1, 0), 1, 1),
+    "grouped": ((2, 7, 9, 4), (3, 3, 2, 8), 1, 1, 1, 2),
+    "depthwise": ((2, 7, 9, 4), (3, 3, 1, 4), 2, 1, 1, 4),
+    "padded by more than the kernel": ((2, 5, 5, 4), (2, 2, 4, 4), 1, 3, 1, 1),
+    "one pixel": ((1, 1, 1, 3), (1, 1, 3, 2), 1, 0, 1, 1),
+}
+
+
+def make(rng, case):
+    x_shape, k_shape, *rest = CASES[case]
+    x, kernel = (rng.normal(size=s).astype(np.float32) for s in (x_shape, k_shape))
+    return x, kernel, dict(zip(("stride", "padding", "dilation", "groups"), rest))
+
+
+def naive(x, kernel, stride=1, padding=0, dilation=1, groups=1):
+    (s, t), (p, q), (d, e) = ((v, v) if isinstance(v, int) else v for v in (stride, padding, dilation))
+    x = np.pad(x, ((0, 0), (p, p), (q, q), (0, 0))).astype(np.float64)
+    kh, kw, c, o = kernel.shape
+    h, w = (x.shape[1] - d * (kh - 1) - 1) // s + 1, (x.shape[2] - e * (kw - 1) - 1) // t + 1
+    y = np.zeros((x.shape[0], h, w, o))
+    for i, j, u, v, out in np.ndindex(h, w, kh, kw, o):
+        first = out // (o // groups) * c
+        y[:, i, j, out] += x[:, i * s + u * d, j * t + v * e, first : first + c] @ kernel[u, v, :, out]
+    return y
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_are_those_of_the_definition(rng, case):
+    x, kernel, how = make(rng, case)
+    np.testing.assert_allclose(ops.conv(x, kernel, **how), naive(x, kernel, **how), atol=2e-5)
+
+
+BLOCKED = ("strided stem", "dilated", "oblong")
+
+
+@pytest.mark.parametrize(
+    ("case", "block"),  # all rows in one block; in many, with a remainder
+    [(case, 1_200_000) for case in CASES] + [(case, 30) for case in BLOCKED],
+)
+def test_gradients_are_xlas(rng, monkeypatch, case, block):
+    monkeypatch.setattr(conv_cpu, "BLOCK", block)
+    monkeypatch.setattr(conv_cpu, "LEAST_POSITIONS", 1)
+    jax.clear_caches()
+    x, kernel, how = make(rng, case)
+    geometry = conv_cpu.Geometry(
+        ops.arguments.pair("s", how["stride"], 1),
+        ops.arguments.sides("p", how["padding"]),
+        ops.arguments.pair("d", how["dilation"], 1),
+        how["groups"],
+    )
+    y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    got = jax.vjp(lambda x, k: ops.conv(x, k, **how), x, kernel)[1](g)
+    for a, b in zip(got, plain(g)):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_gradients_are_pytorchs(torch, to_torch, from_torch, rng, case):
+    x, kernel, how = make(rng, case)
+    tx = to_torch(x)
+    weight = torch.tensor(kernel.transpose(3, 2, 0, 1).copy(), requires_grad=True)
+    y = torch.nn.functional.conv2d(tx, weight, None, **how)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    y.backward(torch.tensor(g))
+    got, vjp = jax.vjp(lambda x, k: ops.conv(x, k, **how), x, kernel)
+    dx, dk = vjp(g.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(got, from_torch(y), atol=1e-4)
+    np.testing.assert_allclose(dx, from_torch(tx.grad), atol=1e-4)
+    np.testing.assert_allclose(dk, weight.grad.numpy().transpose(2, 3, 1, 0), atol=1e-4)
+
+
+def test_bfloat16_stays_and_sums_in_float32(rng):
+    x, kernel, how = make(rng, "3x3")
+    narrow = [jnp.asarray(a, jnp.bfloat16) for a in (x, kernel)]
+    y, vjp = jax.vjp(lambda x, k: ops.conv(x, k, **how), *narrow)
+    gradients = vjp(jnp.ones_like(y))
+    assert [a.dtype for a in (y, *gradients)] == [jnp.bfloat16] * 3
+    exact = jax.vjp(lambda x, k: ops.conv(x, k, **how), *(a.astype(jnp.float32) for a in narrow))[1]
+    want = exact(jnp.ones(y.shape, jnp.float32))
+    np.testing.assert_allclose(gradients[1].astype(jnp.float32), want[1], rtol=0.01, atol=0.05)
+
+
+def test_gradient_of_the_gradient(rng):
+    x, kernel, how = make(rng, "3x3")
+
+    def slope(k):
+        return jnp.sum(jax.grad(lambda k: jnp.sum(ops.conv(x, k, **how) ** 3))(k) ** 2)
+
+    d, step = rng.normal(size=kernel.shape).astype(np.float32), 1e-3
+    numeric = (slope(kernel + step * d) - slope(kernel - step * d)) / (2 * step)
+    np.testing.assert_allclose(jnp.vdot(jax.grad(slope)(kernel), d), numeric, rtol=2e-2)
+
+
+def test_replicated_kernel_gets_the_summed_gradient_under_shard_map(rng):
+    x, kernel, how = make(rng, "3x3")
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def loss(kernel, x):
+        return jax.lax.psum(jnp.sum(ops.conv(x, kernel, **how) ** 2), "data")
+
+    spread = jax.shard_map(
+        jax.grad(loss), mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("data")), out_specs=PartitionSpec()
+    )
+    want = jax.grad(lambda k: jnp.sum(ops.conv(x, k, **how) ** 2))(kernel)
+    np.testing.assert_allclose(jax.jit(spread)(kernel, x), want, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_other_platforms_get_one_plain_convolution(rng, platform):
+    x, kernel, how = make(rng, "pointwise")
+    f = jax.jit(lambda x, k: ops.conv(x, k, **how))
+    text = f.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+    assert text.count("stablehlo.convolution") == 1
+    assert "dot_general" not in text
+
+
+def test_jits_once_for_one_program_on_every_platform(rng):
+    x, kernel, how = make(rng, "3x3")
+    gradient = jax.jit(jax.grad(lambda k, x: jnp.sum(ops.conv(x, k, **how) ** 2)))
+    exported = jax.export.export(gradient, platforms=("cpu", "cuda", "tpu"))(kernel, x)
+    np.testing.assert_allclose(exported.call(kernel, x), gradient(kernel, x), rtol=1e-5, atol=1e-5)
+
+
+def test_weight_gradient_makes_no_whole_patch_matrix():
+    x, kernel = jnp.zeros((1, 256, 256, 16)), jnp.zeros((3, 3, 16, 16))
+    f = jax.jit(jax.grad(lambda k: jnp.sum(ops.conv(x, k, padding=1) ** 2)))
+    temporary = f.lower(kernel).compile().memory_analysis().temp_size_in_bytes
+    assert temporary < 9 * x.nbytes  # the patches alone would take nine images
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "how", "word"),
+    [
+        ((4, 4, 3), (3, 3, 3, 2), {}, "leading axes"),
+        ((1, 4, 4, 3), (3, 3, 4, 2), {}, "layout"),
+        ((1, 4, 4, 3), (5, 5, 3, 2), {}, "pad more"),
+        ((1, 4, 4, 3), (3, 3, 3, 2), {"stride": 0}, "stride"),
+        ((1, 4, 4, 3), (3, 3, 3, 2), {"padding": -1}, "padding"),
+    ],
+)
+def test_messages(x, kernel, how, word):
+    with pytest.raises(JaxsegError, match=word):
+        ops.conv(jnp.ones(x), jnp.ones(kernel), **how)
+
+
+def test_dtypes_must_agree():
+    with pytest.raises(JaxsegError, match="bfloat16"):
+        ops.conv(jnp.ones((1, 4, 4, 3)), jnp.ones((1, 1, 3, 2), jnp.bfloat16))
+    with pytest.raises(JaxsegError, match="astype"):
+        ops.conv(jnp.ones((1, 4, 4, 3), jnp.int32), jnp.ones((1, 1, 3, 2)))
