@@ -111,7 +111,9 @@ def models(arguments: argparse.Namespace) -> int:
 
     from jaxseg.models import PAPERS
 
-    table = Table("model", "paper", "file", "parameters", "config", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for heading in ("model", "paper", "file", "parameters", "config"):
+        table.add_column(heading, no_wrap=True)
     for file in sorted(config.config_folder().glob("*.py")):
         experiment = config.load_config(file)
         model = experiment.model
@@ -121,7 +123,7 @@ def models(arguments: argparse.Namespace) -> int:
         module = type(model).__module__
         source = module.replace(".", "/") + ".py"
         table.add_row(type(model).__name__, PAPERS[module], source, f"{count / 1e6:.2f} M", f"configs/{file.name}")
-    Console(width=max(120, shutil.get_terminal_size().columns)).print(table)
+    Console(width=max(160, shutil.get_terminal_size().columns)).print(table)
     return 0
 
 

@@ -1,0 +1,121 @@
+"""The command line, end to end: train, stop, go on, evaluate, predict; and what it says of bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg import cli
+from jaxseg.data import Shapes, read_mask
+
+CONFIG = """
+from tests.helpers import tiny_experiment
+def get_config(tiny=False):
+    return tiny_experiment(steps=4)
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def optax_promotes():
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "mine.py").write_text(CONFIG)
+    workdir = folder / "run"
+    assert cli.main(["train", str(folder / "mine.py"), "--workdir", str(workdir)]) == 0
+    return workdir
+
+
+def test_eval_needs_the_work_directory_alone(trained, capsys):
+    assert cli.main(["eval", "--workdir", str(trained)]) == 0
+    out = capsys.readouterr().out
+    scores = json.loads((trained / "eval.json").read_text())
+    assert f"miou {scores['miou']:.4f}" in out
+    assert "best checkpoint, step 3" in out or "best checkpoint, step 4" in out
+    assert "iou: grass" in out
+    assert (trained / "eval.png").exists()
+
+
+def test_predict_pictures_of_any_size(trained, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    sizes = {"wide": (20, 90), "tall": (70, 33), "one": (1, 1), "same": (32, 32)}
+    for name, size in sizes.items():
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(tmp_path), "--workdir", str(trained), "--out", str(out)]) == 0
+    for name, size in sizes.items():
+        label = read_mask(out / f"{name}_label.png")
+        assert label.shape == size
+        assert label.max() < len(Shapes().classes)
+        assert np.asarray(Image.open(out / f"{name}.png")).shape[0] > size[0]  # a legend stands below
+    assert f"{out / 'wide.png'}" in capsys.readouterr().out
+
+
+def test_a_bad_picture_is_told_and_the_others_are_done(trained, tmp_path, capsys):
+    good, bad, missing = tmp_path / "good.png", tmp_path / "bad.jpg", tmp_path / "missing.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(good)
+    bad.write_bytes(b"\xff\xd8 no picture")
+    out = tmp_path / "out"
+    code = cli.main(["predict", str(bad), str(missing), str(good), "--workdir", str(trained), "--out", str(out)])
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(errors) == 2
+    assert "bad.jpg" in errors[0]
+    assert "missing.png" in errors[1]
+    assert (out / "good_label.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "unet_shape", "--workdir", "x"], "did you mean unet_shapes?"),
+        (["eval", "--workdir", "nowhere"], "holds no run; train first"),
+        (["predict", "a.png", "--workdir", "nowhere"], "holds no run; train first"),
+        (["train", "unet_camvid", "--workdir", "x", "--root", "nowhere"], "nowhere"),
+        (["train", "fcn8s_camvid", "--tiny", "--workdir", "x", "--batch-size", "3"], "batch of 3 can't be shared by 8"),
+    ],
+)
+def test_what_can_be_mended_is_one_line_and_code_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert error.startswith("jaxseg: ")
+    assert "\n" not in error
+
+
+def test_misspelt_settings_and_commands(capsys):
+    for arguments, hint in (
+        (["train", "unet_shapes", "--workdir", "x", "--optimizer.learning-rat", "1"], "--optimizer.learning-rate"),
+        (["trian", "unet_shapes"], "train"),
+        (["eval", "--workdirr", "x"], "--workdir"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            cli.main(arguments)
+        assert error.value.code == 2
+        assert hint in capsys.readouterr().err
+
+
+def test_models_lists_every_config(capsys):
+    assert cli.main(["models"]) == 0
+    table = capsys.readouterr().out
+    for path in (Path(__file__).parents[1] / "configs").glob("*.py"):
+        assert f"configs/{path.name}" in table
+    assert "Ronneberger et al. 2015" in table
+    assert "134." in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
+
+
+def test_demo_runs(tmp_path):
+    command = [sys.executable, "-m", "jaxseg.cli", "demo", "--tiny", "--workdir", str(tmp_path / "demo")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=None)
+    assert "predictions.png" in done.stdout
+    assert (tmp_path / "demo" / "predictions.png").exists()
