@@ -1,9 +1,9 @@
 """Drawn scenes with every kind of annotation: the data set that needs no download.
 
 Textured ground (grass, water, brick: *stuff*) in regions with wavy borders, and on it overlapping *things*
-(disk, square, triangle, star, ring) of any colour, size and rotation, with shadows, slanting light and
-noise. Colour tells next to nothing about the class: stuff must be known by its texture and a thing by its
-outline.
+(disk, square, triangle, star, ring) of any colour, of many sizes, turned up to 20 degrees, with facets,
+shadows, slanting light and noise. Colour tells next to nothing about the class: stuff must be known by its
+texture and a thing by its outline and its facets.
 
 A sample depends on ``(seed, split, index)`` alone and is the same on every machine.
 """
@@ -170,11 +170,11 @@ def _arrange(height: int, width: int, rng: np.random.Generator) -> list[_Thing]:
     things: list[_Thing] = []
     for _ in range(2 + int(rng.random() * 3)):
         kind, colour = int(rng.random() * len(THINGS)), list(_COLOURS)[int(rng.random() * len(_COLOURS))]
-        radius, turn = side * (0.15 + 0.13 * rng.random()), (rng.random() - 0.5) / 6
+        radius, turn = side * (0.16 + 0.12 * rng.random()), (rng.random() - 0.5) / 9
         for _try in range(6):
-            centre = (width * (0.04 + 0.92 * rng.random()), height * (0.04 + 0.92 * rng.random()))
+            centre = (width * (0.08 + 0.84 * rng.random()), height * (0.08 + 0.84 * rng.random()))
             clear = all(
-                (centre[0] - t.centre[0]) ** 2 + (centre[1] - t.centre[1]) ** 2 > (0.72 * (radius + t.radius)) ** 2
+                (centre[0] - t.centre[0]) ** 2 + (centre[1] - t.centre[1]) ** 2 > (0.78 * (radius + t.radius)) ** 2
                 for t in things
             )
             if clear:
@@ -194,7 +194,7 @@ def _draw_thing(
 ) -> None:
     """Draw thing number k, its shadow first, into pixels, label and owner (in place)."""
     height, width = label.shape
-    reach, shift = thing.radius * 1.15 + 2, max(1, round(thing.radius * 0.22))
+    reach, shift = thing.radius * 1.25 + 2, max(1, round(thing.radius * 0.22))
     sx, sy = round(-light[0] * shift), round(-light[1] * shift)
     x0, x1 = (
         max(0, int(thing.centre[0] - reach) - shift),
@@ -210,7 +210,7 @@ def _draw_thing(
     distance, u, v = draw.outline(name, x, y, thing.centre, thing.radius, thing.turn)
 
     cast, _, _ = draw.outline(name, x - sx, y - sy, thing.centre, thing.radius, thing.turn)
-    shade = np.clip(0.5 - cast * 0.35, 0, 1) * np.float32(0.42)
+    shade = np.clip(0.5 - cast * 0.35, 0, 1) * np.float32(0.34)
     under = pixels[here] * (1 - shade)[:, :, None]
 
     hue, saturation, value = _COLOURS[thing.colour]
@@ -221,8 +221,8 @@ def _draw_thing(
         value * (0.8 + 0.2 * jitter[2]),
     )
     slope_y, slope_x = np.gradient(distance)  # the outline's own normal: lit like a roof over the shape
-    tone = 1 + (slope_x * light[0] + slope_y * light[1]) * np.float32(0.38)
-    tone *= 1 - 0.35 * np.clip(distance + 1.6, 0, 1)  # a darker rim
+    tone = 1 + (slope_x * light[0] + slope_y * light[1]) * np.float32(0.42)
+    tone *= 1 - 0.45 * np.clip(distance + 1.6, 0, 1)  # a darker rim
     tip_u, tip_v = draw.KEYPOINTS[name][1]
     pin = np.sqrt((u - tip_u) ** 2 + (v - tip_v) ** 2) * thing.radius - max(1.1, 0.13 * thing.radius)
     tone *= 1 - 0.75 * np.clip(0.5 - pin, 0, 1)
@@ -239,7 +239,7 @@ def _expose(pixels: np.ndarray, light: tuple[float, float], rng: np.random.Gener
     x, y = draw.grid(height, width)
     fall = (x - width / 2) * (light[0] / width) + (y - height / 2) * (light[1] / height)
     noise = rng.random((2, height, width, 3), dtype=np.float32)
-    strength = np.float32(8 + 14 * rng.random())
+    strength = np.float32(6 + 12 * rng.random())
     lit = pixels * (1 + fall * (0.15 + 0.4 * rng.random()))[:, :, None]
     lit += (noise[0] + noise[1] - 1) * strength
     return np.clip(lit + np.float32(0.5), 0, 255).astype(np.uint8)
@@ -257,7 +257,7 @@ def _instances(owner: np.ndarray, things: list[_Thing], side: int) -> dict[str, 
         for p, (px, py) in enumerate(draw.place_points(THINGS[t.kind], t.centre, t.radius, t.turn)):
             if 0 <= px < width and 0 <= py < height:
                 points[n, p] = px, py, 1 if owner[int(py), int(px)] > k else 2
-        size = "small" if t.radius < 0.19 * side else "large" if t.radius > 0.24 * side else "medium"
+        size = "small" if t.radius < 0.2 * side else "large" if t.radius > 0.24 * side else "medium"
         captions.append(f"a {size} {t.colour} {THINGS[t.kind]}")
     masks = masks[seen]
     return {

@@ -92,7 +92,7 @@ def _disk(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.abs(np.sqrt(u * u + v * v) - np.float32(0.72)) - np.float32(0.25)
+    return np.abs(np.sqrt(u * u + v * v) - np.float32(0.7)) - np.float32(0.29)
 
 
 def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.maximum(v, np.abs(u) * 0.8660254 - v * 0.5) - np.float32(0.52)
+    return np.maximum(v, np.abs(u) * 0.8660254 - v * 0.5) - np.float32(0.6)
 
 
 def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -109,10 +109,10 @@ def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     for nx, ny in ((0.80901699, -0.58778525), (-0.80901699, -0.58778525)):
         fold = np.maximum(u * nx + v * ny, 0) * 2
         u, v = u - fold * nx, v - fold * ny
-    u, v = np.abs(u), v - np.float32(1.1)
-    ex, ey = -0.58778525 * -0.48, 0.80901699 * 0.48 - 1.0  # from the tip to the inner corner
+    u, v = np.abs(u), v - np.float32(1.2)
+    ex, ey = -0.58778525 * -0.54, 0.80901699 * 0.54 - 1.0  # from the tip to the inner corner
     norm = math.sqrt(ex * ex + ey * ey)
-    t = np.clip((u * ex + v * ey) * (1 / (norm * norm)), 0, 1)
+    t = np.clip((u * ex + v * ey) * (1 / (norm * norm)), 0, 1.2)
     du, dv = u - t * ex, v - t * ey
     return np.sqrt(du * du + dv * dv) * np.where(v * ex - u * ey > 0, np.float32(1), np.float32(-1))
 
@@ -129,9 +129,9 @@ OUTLINES: dict[str, Callable[..., np.ndarray]] = {
 KEYPOINTS: dict[str, tuple[tuple[float, float], ...]] = {
     "disk": ((0, 0), (0, -0.66), (-0.57, 0.33), (0.57, 0.33)),
     "square": ((0, 0), (0, -0.55), (-0.6, 0.6), (0.6, 0.6)),
-    "triangle": ((0, 0), (0, -0.6), (-0.66, 0.36), (0.66, 0.36)),
-    "star": ((0, 0), (0, -0.72), (-0.68, -0.22), (0.68, -0.22)),
-    "ring": ((0, 0), (0, -0.72), (-0.62, 0.36), (0.62, 0.36)),
+    "triangle": ((0, 0), (0, -0.7), (-0.76, 0.42), (0.76, 0.42)),
+    "star": ((0, 0), (0, -0.85), (-0.82, -0.27), (0.82, -0.27)),
+    "ring": ((0, 0), (0, -0.7), (-0.61, 0.35), (0.61, 0.35)),
 }
 """(u, v) of centre, tip, left and right of each thing, in units of its radius."""
 
