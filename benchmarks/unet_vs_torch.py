@@ -1,0 +1,178 @@
+"""U-Net and FCN-8s against the same networks in PyTorch on this CPU.
+
+``python benchmarks/unet_vs_torch.py [--quick] [--size 512] [--batch 2] [--norm none|batch] [--rounds 5]``
+
+Prints, for inference and for a whole training step (cross-entropy, SGD with momentum), the medians in seconds and the
+median of the ratios jaxseg / PyTorch (below 1: jaxseg is faster), and the memory. Both run in one process, in turns,
+float32, the same weights nowhere compared (tests do that); PyTorch's arrays are channels_last, its faster layout.
+"""
+
+import argparse
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from jaxseg.losses import cross_entropy
+from jaxseg.models.fcn import FCN
+from jaxseg.models.unet import UNet
+
+
+class TorchDouble(nn.Sequential):
+    def __init__(self, c: int, o: int, norm: str):
+        layers = []
+        for i in (c, o):
+            layers += [nn.Conv2d(i, o, 3, padding=1, bias=norm == "none")]
+            layers += [nn.BatchNorm2d(o)] if norm == "batch" else []
+            layers += [nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+
+
+class TorchUNet(nn.Module):
+    def __init__(self, classes: int, base: int, norm: str):
+        super().__init__()
+        sizes = [base * 2**i for i in range(5)]
+        self.down = nn.ModuleList(TorchDouble(c, o, norm) for c, o in zip([3, *sizes], sizes))
+        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(2 * s, s, 2, 2) for s in sizes[:-1])
+        self.up = nn.ModuleList(TorchDouble(2 * s, s, norm) for s in sizes[:-1])
+        self.score = nn.Conv2d(base, classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
+        for i, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if i else x)
+            skips.append(x)
+        for i in reversed(range(4)):
+            x = self.up[i](torch.cat([skips[i], self.enlarge[i](x)], 1))
+        return self.score(x)
+
+
+class TorchFCN8(nn.Module):
+    def __init__(self, classes: int, wide: int):
+        super().__init__()
+        stages = ((3, 64, 2), (64, 128, 2), (128, 256, 3), (256, 512, 3), (512, 512, 3))
+        self.stages = nn.ModuleList()
+        for c, o, depth in stages:
+            layers = []
+            for i in range(depth):
+                layers += [nn.Conv2d(o if i else c, o, 3, padding=1), nn.ReLU(inplace=True)]
+            self.stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
+        self.fc6, self.fc7 = nn.Conv2d(512, wide, 7, padding=3), nn.Conv2d(wide, wide, 1)
+        self.scores = nn.ModuleList(nn.Conv2d(c, classes, 1) for c in (wide, 512, 256))
+        self.twice = nn.ModuleList(nn.ConvTranspose2d(classes, classes, 4, 2, 1, bias=False) for _ in range(2))
+        self.eight = nn.ConvTranspose2d(classes, classes, 16, 8, 4, groups=classes, bias=False)
+        self.eight.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pools = []
+        for stage in self.stages:
+            x = stage(x)
+            pools.append(x)
+        x = self.scores[0](F.relu(self.fc7(F.relu(self.fc6(x)))))
+        x = self.twice[0](x) + self.scores[1](pools[3])
+        x = self.twice[1](x) + self.scores[2](pools[2])
+        return self.eight(x)
+
+
+def jax_calls(model, images: np.ndarray, labels: np.ndarray):
+    """Inference and training step as calls without arguments, and the bytes that each needs beside its arguments."""
+    x, y = jax.device_put(images), jax.device_put(labels)
+    variables = jax.jit(model.init)(jax.random.key(0), x)
+    optimizer = optax.sgd(0.01, momentum=0.9)
+    params, rest = variables["params"], {k: v for k, v in variables.items() if k != "params"}
+    state = [params, rest, jax.jit(optimizer.init)(params)]
+
+    def loss(params, rest, x, y):
+        outputs, new = model.apply(
+            {"params": params, **rest}, x, train=True, mutable=list(rest), rngs={"dropout": jax.random.key(1)}
+        )
+        return cross_entropy(outputs["logits"], y), new
+
+    def step(params, rest, slots, x, y):
+        (value, rest), gradient = jax.value_and_grad(loss, has_aux=True)(params, rest, x, y)
+        updates, slots = optimizer.update(gradient, slots, params)
+        return optax.apply_updates(params, updates), rest, slots, value
+
+    infer = jax.jit(lambda v, x: model.apply(v, x)["logits"]).lower(variables, x).compile()
+    train = jax.jit(step, donate_argnums=(0, 1, 2)).lower(*state, x, y).compile()
+    need = [f.memory_analysis().temp_size_in_bytes for f in (infer, train)]
+    kept = jax.tree.map(jnp.copy, variables)
+
+    def train_once():
+        *state[:], value = train(*state, x, y)
+        return value
+
+    return (lambda: infer(kept, x)), train_once, need
+
+
+def torch_calls(model: nn.Module, images: np.ndarray, labels: np.ndarray):
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    y = torch.tensor(labels).long()
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.01, momentum=0.9)
+
+    def infer():
+        model.eval()
+        with torch.inference_mode():
+            model(x)
+
+    def train():
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(model(x), y, ignore_index=255).backward()
+        optimizer.step()
+
+    return infer, train
+
+
+def compare(name: str, model, torch_model: nn.Module, batch: int, size: int, rounds: int) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(batch, size, size, 3)).astype(np.float32)
+    labels = rng.integers(0, 21, size=(batch, size, size)).astype(np.int32)
+    *mine, need = jax_calls(model, images, labels)
+    other = torch_calls(torch_model, images, labels)
+    for what, f, g, temporary in zip(("inference", "training step"), mine, other, need):
+        times = []
+        for i in range(rounds + 1):
+            start = time.perf_counter()
+            jax.block_until_ready(f())
+            middle = time.perf_counter()
+            g()
+            if i:  # the first round warms up
+                times.append((middle - start, time.perf_counter() - middle))
+        a, b = (statistics.median(t) for t in zip(*times))
+        ratio = statistics.median(x / y for x, y in times)
+        row = f"{name}, {batch}x{size}x{size} | {what} | {a:.2f} | {b:.2f} | {ratio:.2f} | {temporary / 2**30:.2f}"
+        print(f"| {row} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a small network on small images, three rounds")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--norm", choices=("none", "batch"), default="none")
+    parser.add_argument("--only", choices=("unet", "fcn"))
+    args = parser.parse_args()
+    if args.quick:
+        args.size, args.rounds = 64, 3
+    base, wide = (16, 128) if args.quick else (64, 4096)
+    print("| network | | jaxseg s | PyTorch s | ratio | jaxseg temporary GiB |\n|---|---|---|---|---|---|")
+    if args.only != "fcn":
+        mine = UNet(21, base=base, norm=args.norm, dropout=0.0)
+        other = TorchUNet(21, base, args.norm)
+        compare(f"U-Net {base}, norm {args.norm}", mine, other, args.batch, args.size, args.rounds)
+    if args.only != "unet":
+        mine = FCN(21, fc_features=wide, paper_padding=False, dropout=0.0)
+        compare("FCN-8s, VGG-16", mine, TorchFCN8(21, wide), args.batch, args.size, args.rounds)
+
+
+if __name__ == "__main__":
+    main()
