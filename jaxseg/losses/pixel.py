@@ -162,20 +162,19 @@ def ohem_cross_entropy(
     _, weight, _ = pixel_weight("ohem_cross_entropy", truth, valid, class_weights, None)
     nll = jax.nn.logsumexp(x, axis=-1) - pick(x, truth)
     hardness = jnp.where(valid, lax.stop_gradient(nll), 0.0)
-    count = valid.sum()
     if fraction is not None:
-        wanted = jnp.maximum(jnp.round(fraction * count.astype(jnp.float32)).astype(jnp.int32), 1)
-        kept = hardness >= kth_largest(hardness, jnp.minimum(wanted, count))
+        wanted = jnp.maximum(jnp.round(fraction * valid.sum().astype(jnp.float32)).astype(jnp.int32), 1)
+        kept = hardness >= kth_largest(hardness, wanted)
     else:
         kept = hardness > -jnp.log(jnp.float32(threshold))
         if min_kept:
-            kept |= hardness >= kth_largest(hardness, jnp.minimum(min_kept, count))
+            kept |= hardness >= kth_largest(hardness, jnp.int32(min_kept))
     weight = jnp.where(kept, weight, 0.0)
     return divide_by_total((weight * nll).sum(), weight)
 
 
 def kth_largest(values: Array, k: Array) -> Array:
-    """The k-th largest of non-negative float32 values, exactly and without sorting.
+    """The k-th largest of non-negative float32 values, exactly and without sorting; 0 if there are fewer than k.
 
     The bits of a non-negative float, read as an integer, keep its order; so the answer is built bit by bit
     from the

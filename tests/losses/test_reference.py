@@ -143,6 +143,10 @@ def test_ohem_keeps_what_is_below_the_threshold_and_at_least_so_many(threshold, 
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
+def test_kth_largest_of_fewer_is_0():
+    assert kth_largest(np.array([3.0, 2.0], np.float32), np.int32(3)) == 0.0
+
+
 def test_ohem_keeps_what_ties():
     logits = np.zeros((2, 2, K), np.float32)
     labels = np.array([[0, 1], [2, 255]])

@@ -15,6 +15,9 @@ from jaxseg.types import DATA_AXIS, JaxsegError
 K = 4
 
 
+count = jax.jit(boundary_counts, static_argnames=("num_classes", "tolerance", "dilation_ratio"))
+
+
 def blobs(seed, shape=(60, 81), classes=K):
     """A truth of smooth regions, and a prediction that is the truth slightly shifted and dented."""
     rng = np.random.default_rng(seed)
@@ -68,7 +71,7 @@ def reference(predicted, true, tolerance=0.0075, ratio=0.02, classes=K):
 @pytest.mark.parametrize(("tolerance", "ratio"), [(0.0075, 0.02), (0.03, 0.05)])
 def test_equals_the_published_recipes(seed, tolerance, ratio):
     predicted, true = blobs(seed)
-    counted = jax.jit(lambda p, t: boundary_counts(p, t, K, tolerance=tolerance, dilation_ratio=ratio))(predicted, true)
+    counted = count(predicted, true, num_classes=K, tolerance=tolerance, dilation_ratio=ratio)
     expected = reference(predicted, true, tolerance, ratio)
     assert (expected[[0, 2]] < expected[[1, 3]]).any()  # some pixels are not met, or the test would be idle
     np.testing.assert_array_equal(counted, expected)
@@ -78,7 +81,7 @@ def test_equals_the_published_recipes(seed, tolerance, ratio):
 def test_thin_images(shape):
     rng = np.random.default_rng(0)
     predicted, true = rng.integers(0, K, (2, *shape))
-    np.testing.assert_array_equal(boundary_counts(predicted, true, K), reference(predicted, true))
+    np.testing.assert_array_equal(count(predicted, true, num_classes=K), reference(predicted, true))
 
 
 def test_radii_are_those_of_the_recipes_for_every_diagonal():
@@ -97,18 +100,17 @@ def test_padding_beyond_the_true_size_changes_nothing():
     size, rng = np.array(true.shape), np.random.default_rng(0)
     frame = lambda x, fill: np.concatenate([np.pad(x, ((0, 9), (0, 0))), fill[:, :30]], 1)
     noise = rng.integers(0, K, (69, 30))
-    padded = boundary_counts(frame(predicted, noise), frame(true, np.full((69, 30), 255)), K, size=jnp.asarray(size))
-    np.testing.assert_array_equal(padded, boundary_counts(predicted, true, K))
+    padded = count(frame(predicted, noise), frame(true, np.full((69, 30), 255)), num_classes=K, size=jnp.asarray(size))
+    np.testing.assert_array_equal(padded, count(predicted, true, num_classes=K))
 
 
 def test_predictions_at_void_change_nothing_and_void_makes_no_boundary():
     predicted, true = blobs(2)
     true[20:35, 30:50] = 255
-    count = jax.jit(lambda p, t: boundary_counts(p, t, K))
     other = np.where(true == 255, (predicted + 1) % K, predicted)
-    np.testing.assert_array_equal(count(predicted, true), count(other, true))
+    np.testing.assert_array_equal(*(count(p, true, num_classes=K) for p in (predicted, other)))
     one_class = np.where(true == 255, 255, 0)
-    counted = dict(zip(FIELDS, np.asarray(count(np.zeros_like(true), one_class))))
+    counted = dict(zip(FIELDS, np.asarray(count(np.zeros_like(true), one_class, num_classes=K))))
     assert counted["predicted"].sum() == counted["true"].sum() == 0
     rim = mask_to_boundary(np.ones(true.shape, bool), 0.02)  # only the image's own rim is boundary
     assert counted["union"][0] == counted["intersection"][0] == (rim & (true != 255)).sum()
@@ -123,7 +125,7 @@ def test_void_rule_by_brute_force():
     block = lambda y, x: [(y + i, x + j) for i in (0, 1) for j in (0, 1) if y + i < 24 and x + j < 30]
     unsure = [q for q in pixels if not all(known[b] for b in block(*q))]
     judged = [q for q in pixels if all(math.dist(q, u) > 2 for u in unsure)]
-    counted = np.asarray(boundary_counts(predicted, true, K, tolerance=tolerance, dilation_ratio=ratio))
+    counted = np.asarray(count(predicted, true, num_classes=K, tolerance=tolerance, dilation_ratio=ratio))
     for c in range(K):
         contour, band = [], []
         for labels in (predicted, true):
@@ -185,7 +187,7 @@ def test_any_split_and_any_devices_give_the_same_scores():
 def test_a_perfect_prediction_scores_1_and_counts_carry_past_32_bits():
     _, batch = data_set(4)
     metric = boundary_metric(K)
-    state = metric.update(metric.init(), {"label": batch["label"]}, batch)
+    state = jax.jit(metric.update)(metric.init(), {"label": batch["label"]}, batch)
     result = metric.compute(state)
     assert (result["boundary_f"], result["boundary_iou"]) == (1.0, 1.0)
     start = counts.to_host(state)

@@ -1,6 +1,7 @@
 """The rule of void on the device, and the refusal of unreadable label maps on the host."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,14 +12,20 @@ from jaxseg.types import JaxsegError
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint32])
 def test_split_void_keeps_the_classes_and_clamps_the_rest_to_0(dtype):
     labels = np.array([0, 1, 2, 3, 255], dtype)
-    safe, valid = jax.jit(split_void, static_argnums=(1, 2))(labels, 3, 2)
+    safe, valid = jax.jit(split_void, static_argnums=(1, 2))(labels, 3, 2)  # jit: arrays of jax, not of numpy
     np.testing.assert_array_equal(safe, [0, 1, 0, 0, 0])
     np.testing.assert_array_equal(valid, [True, True, False, False, False])
 
 
 def test_minus_one_does_not_wrap_in_uint8():
-    _, valid = split_void(np.array([0, 255], np.uint8), 256, -1)
+    _, valid = split_void(jnp.array([0, 255], jnp.uint8), 256, -1)
     assert valid.all()  # 255 is the 256th class here; a comparison in uint8 would call it void
+
+
+def test_negative_labels_other_than_void_count_for_nothing_either():
+    safe, valid = split_void(jnp.array([-7, -1, 0, 1]), 2, -1)
+    np.testing.assert_array_equal(safe, [0, 0, 0, 1])
+    np.testing.assert_array_equal(valid, [False, False, True, True])
 
 
 def test_good_maps_pass():
