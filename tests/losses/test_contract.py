@@ -25,7 +25,7 @@ LOSSES = {
     "jaccard": losses.jaccard,
     "lovasz_softmax": losses.lovasz_softmax,
 }
-REGION = {"tversky", "dice", "dice of the foreground", "jaccard", "lovasz_softmax"}
+REGION = ("tversky", "dice", "dice of the foreground", "jaccard", "lovasz_softmax")
 VOIDS = [(np.uint8, 255), (np.int32, 255), (np.int32, -1), (np.int32, -100)]
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
