@@ -62,7 +62,7 @@ def _masks(instances: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """The non-empty masks, and their union."""
     if instances.ndim == 2 and instances.dtype.kind in "iu":
         masks = [instances == i for i in np.unique(instances) if i != 0]
-        return masks, instances != 0
+        return masks, np.asarray(instances != 0)
     if instances.ndim == 3 and instances.dtype == np.bool_:
         return [m for m in instances if m.any()], instances.any(0)
     raise JaxsegError(

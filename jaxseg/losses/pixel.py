@@ -191,11 +191,12 @@ def kth_largest(values: Array, k: Array) -> Array:
 
 
 def _check_ohem(fraction: float | None, threshold: float | None, min_kept: int) -> None:
-    if (fraction is None) == (threshold is None):
+    given = {"fraction": fraction, "threshold": threshold}
+    values = {name: value for name, value in given.items() if value is not None}
+    if len(values) != 1:
         raise JaxsegError("ohem_cross_entropy: give either fraction or threshold, one of the two")
-    given = "fraction" if fraction is not None else "threshold"
-    value = fraction if fraction is not None else threshold
-    if not 0.0 < value <= 1.0:
-        raise JaxsegError(f"ohem_cross_entropy: {given} is {value}, expected above 0 and at most 1")
+    for name, value in values.items():
+        if not 0.0 < value <= 1.0:
+            raise JaxsegError(f"ohem_cross_entropy: {name} is {value}, expected above 0 and at most 1")
     if min_kept < 0 or (min_kept and fraction is not None):
         raise JaxsegError(f"ohem_cross_entropy: min_kept is {min_kept}; it is at least 0 and goes with threshold")
