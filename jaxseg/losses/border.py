@@ -64,7 +64,7 @@ def _masks(instances: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         masks = [instances == i for i in np.unique(instances) if i != 0]
         return masks, np.asarray(instances != 0)
     if instances.ndim == 3 and instances.dtype == np.bool_:
-        return [m for m in instances if m.any()], instances.any(0)
+        return [m for m in instances if m.any()], np.any(instances, axis=0, keepdims=True)[0]
     raise JaxsegError(
         f"unet_weight_map: instances are {instances.dtype} {instances.shape}, expected [H, W] integers "
         "with one number per instance, or [N, H, W] booleans; number the parts of a binary mask with "
