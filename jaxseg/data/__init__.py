@@ -5,12 +5,12 @@ needed.
 from jaxseg.data.folder import Folder, camvid
 from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
-from jaxseg.data.labels import check_labels
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
 from jaxseg.data.tfds import Tfds, cityscapes, oxford_iiit_pet
 from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
+from jaxseg.metrics.labels import check_labels
 
 __all__ = [
     "Augment",

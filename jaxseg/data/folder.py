@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.data.images import MAX_PIXELS, ColorMap, read_image, read_mask
-from jaxseg.data.labels import check_labels
+from jaxseg.metrics.labels import check_labels
 from jaxseg.types import VOID, JaxsegError
 
 IMAGE_EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -71,10 +71,8 @@ class UNet(nn.Module):
         elif self.padding == "mirror":
             x = _mirror_border(x, self.depth)
         else:
-            (
-                valid_output_size(h, self.depth),
-                valid_output_size(w, self.depth),
-            )  # refuses sizes that do not fit
+            for side in (h, w):
+                valid_output_size(side, self.depth)  # refuses what does not fit
         block_type = nn.remat(DoubleConv, static_argnums=(2,)) if self.remat else DoubleConv
         block = partial(block_type, padding=int(self.padding == "same"), norm=self.norm, dtype=self.dtype)
 

@@ -1,5 +1,7 @@
 """Reading of the arguments that the operations share: windows, strides, paddings, array ranks."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ IntPair = int | tuple[int, int]
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 
 
-def pair(name: str, value: IntPair, least: int) -> tuple[int, int]:
+def pair(name: str, value: Any, least: int) -> tuple[int, int]:
     """``value`` or ``(value, value)`` as two whole numbers (rows, columns), none below ``least``."""
     two = (value, value) if isinstance(value, int | np.integer) else tuple(value)
     if len(two) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in two):

@@ -99,7 +99,8 @@ def _conv_or_patches(geometry: Geometry, x: Array, kernel: Array) -> Array:
     padded = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
     taps = [(u * spread_h, v * spread_w) for u in range(kh) for v in range(kw)]
     patches = jnp.concatenate(
-        [padded[:, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right] for i, j in taps], -1
+        [padded[:, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right] for i, j in taps],
+        -1,
     )  # [B, H', W', kh kw C]
     y = patches.reshape(-1, kh * kw * c) @ kernel.reshape(-1, o)
     return y.reshape(x.shape[0], rows, columns, o)

@@ -1,8 +1,8 @@
 """The geometry of pooling windows, and the two walks over them that pooling and unpooling are made of."""
 
 import itertools
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +40,7 @@ class Window(NamedTuple):
         return enumerate(itertools.product(range(self.window[0]), range(self.window[1])))
 
 
-def read_window(size: tuple[int, int], window: IntPair, stride: IntPair | None, padding: IntPair) -> Window:
+def read_window(size: Sequence[int], window: IntPair, stride: IntPair | None, padding: IntPair) -> Window:
     kernel = pair("window", window, 1)
     steps = kernel if stride is None else pair("stride", stride, 1)
     geometry = Window(kernel, steps, pair("padding", padding, 0), pair("size", tuple(size), 1))
@@ -85,7 +85,7 @@ def place(geometry: Window, y: Array, switches: Array, add: bool = False) -> Arr
         canvas = jnp.where(chosen, y[..., :, None, :, None, :], jnp.zeros((), y.dtype))
         canvas = canvas.reshape(*lead, rows * geometry.window[0], columns * geometry.window[1], c)
         return _fit(canvas, geometry.in_size)
-    canvas = None
+    canvas: Any = None
     # A pixel's later windows see it nearer their beginning: from the last tap to the first, the last window
     # wins.
     for code, tap in reversed(list(geometry.taps())):
