@@ -86,13 +86,12 @@ class Tfds:
             there = ", ".join(builder.info.splits)
             raise JaxsegError(f"{self.name}: no split {self.split!r}; it has {there}")
         decoders: dict[str, Any] = {}
-        skip = cast(Any, tfds.decode.SkipDecoding)  # typed as if it took what it wraps
         for key in filter(None, (self.image_key, self.mask_key)):
             feature = _feature(builder.info.features, key, self.name)
             if isinstance(feature, tfds.features.Image):
                 *outer, last = key.split("/")
                 inner = functools.reduce(lambda d, k: d.setdefault(k, {}), outer, decoders)
-                inner[last] = skip()
+                inner[last] = cast(Any, tfds.decode.SkipDecoding)()
         if self.boxes_key:
             _feature(builder.info.features, self.boxes_key, self.name)
         return builder.as_data_source(self.split, decoders=decoders)
