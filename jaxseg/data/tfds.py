@@ -91,10 +91,10 @@ class Tfds:
             if isinstance(feature, tfds.features.Image):
                 *outer, last = key.split("/")
                 inner = functools.reduce(lambda d, k: d.setdefault(k, {}), outer, decoders)
-                inner[last] = cast(Any, tfds.decode.SkipDecoding)()
+                inner[last] = tfds.decode.SkipDecoding()
         if self.boxes_key:
             _feature(builder.info.features, self.boxes_key, self.name)
-        return builder.as_data_source(self.split, decoders=decoders)
+        return cast(Any, builder).as_data_source(self.split, decoders=decoders)
 
     @property
     def palette(self) -> np.ndarray:
