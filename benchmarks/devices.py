@@ -25,7 +25,8 @@ from jaxseg.train import create_state, init_variables, make_train_step, parallel
 kind, steps, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 parallel.connect_hosts()
 e = config.load_config("unet_shapes", tiny=True)
-e = replace(e, model=e.model.clone(dropout=0.2), optimizer=replace(e.optimizer, kind="sgd", learning_rate=0.01, momentum=0.0))
+sgd = replace(e.optimizer, kind="sgd", learning_rate=0.01, momentum=0.0)
+e = replace(e, model=e.model.clone(dropout=0.2), optimizer=sgd)
 stream = dict(batch_size=16, seed=0, num_threads=0)
 example = next(pipeline.train_batches(e.data.train, e.data.augment, **stream))
 stream |= dict(process_index=jax.process_index(), process_count=jax.process_count())
@@ -61,7 +62,8 @@ def run(kind: str, devices: int, processes: int, steps: int):
             env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags} | (hosts if processes > 1 else {})
             command = [sys.executable, "-c", PROGRAM, kind, str(steps), str(Path(folder, "out"))]
             running.append(subprocess.Popen(command, env=env))
-        if any([process.wait() for process in running]):
+        codes = [process.wait() for process in running]  # all of them, before any is judged
+        if any(codes):
             raise SystemExit(f"{kind} on {processes} x {devices} failed")
         return pickle.loads(Path(folder, "out").read_bytes())
 
