@@ -44,7 +44,12 @@ def compare(name: str, f: Callable, torch_f: Callable, arrays: list[np.ndarray],
     g = torch.randn(y.shape).contiguous(memory_format=torch.channels_last)
     g_jax = jax.device_put(g.permute(0, 2, 3, 1).numpy())
     forward = jax.jit(f)
-    both = jax.jit(lambda g, *a: jax.vjp(f, *a)[1](g))
+
+    def with_gradients(g, *a):
+        y, vjp = jax.vjp(f, *a)
+        return y, vjp(g)  # y too, or XLA would leave out a forward pass that the gradient does not need
+
+    both = jax.jit(with_gradients)
 
     def torch_forward():
         with torch.no_grad():

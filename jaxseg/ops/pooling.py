@@ -47,7 +47,7 @@ def max_pool_with_switches(
 
     Returns:
       ``(pooled, switches)``, both ``[..., H', W', C]``; a switch is ``u * kw + v``, uint8 (int32 for
-      windows of more than 256 pixels), the first of equal values. Arguments, errors and gradient as in
+      windows of more than 254 pixels), the first of equal values. Arguments, errors and gradient as in
       :func:`max_pool`.
 
     Source: Zeiler & Fergus 2014, section 2.1; Noh et al. 2015, "Learning Deconvolution Network", section

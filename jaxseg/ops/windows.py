@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +60,7 @@ def largest(geometry: Window, x: Array) -> tuple[Array, Array]:
     padded = pad(geometry, x, lowest)
     count = geometry.window[0] * geometry.window[1]
     best = seen_at(geometry, padded, (0, 0))
-    switches = jnp.zeros(best.shape, jnp.uint8 if count <= 256 else jnp.int32)
+    switches = jnp.zeros(best.shape, jnp.uint8 if count <= 254 else jnp.int32)
     for code, tap in list(geometry.taps())[1:]:
         value = seen_at(geometry, padded, tap)
         better = (value > best) | (value != value)  # NaN wins
@@ -73,32 +73,34 @@ def largest(geometry: Window, x: Array) -> tuple[Array, Array]:
 
 
 def place(geometry: Window, y: Array, switches: Array, add: bool = False) -> Array:
-    """``y`` at its switches on a canvas of zeros. Where several meet: added, or the last window's (``not
-    add``).
+    """``y`` at its switches on a canvas of zeros. Where several meet: added, or the last window's (``not add``).
+
+    The canvas is made stride by stride: pixel ``s i + r`` is tap ``s m + r`` of window ``i - m``, so that each pixel
+    looks at the few windows that see it, in one pass.
     """
     *lead, rows, columns, c = y.shape
-    if geometry.tiles:
-        codes = np.arange(geometry.window[0] * geometry.window[1]).reshape(*geometry.window)
-        codes = jnp.asarray(codes[:, None, :, None], switches.dtype)  # [kh, 1, kw, 1]
-        codes = codes.reshape((1,) * len(lead) + (1, geometry.window[0], 1, geometry.window[1], 1))
-        chosen = switches[..., :, None, :, None, :] == codes  # [..., H', kh, W', kw, C]
-        canvas = jnp.where(chosen, y[..., :, None, :, None, :], jnp.zeros((), y.dtype))
-        canvas = canvas.reshape(*lead, rows * geometry.window[0], columns * geometry.window[1], c)
-        return _fit(canvas, geometry.in_size)
-    canvas: Any = None
-    # A pixel's later windows see it nearer their beginning: from the last tap to the first, the last window
-    # wins.
-    for code, tap in reversed(list(geometry.taps())):
-        chosen = switches == code
-        value = spread(geometry, jnp.where(chosen, y, jnp.zeros((), y.dtype)), tap)
-        if canvas is None:
-            canvas = value
-        elif add or not geometry.overlaps:
-            canvas = canvas + value
-        else:
-            canvas = jnp.where(spread(geometry, chosen, tap), value, canvas)
+    (kh, kw), (down, right) = geometry.window, geometry.stride
+    reach_h, reach_w = -(-kh // down), -(-kw // right)  # windows that may see one pixel, in each direction
+    last = int(jnp.iinfo(switches.dtype).max)  # two codes that no switch has: beside the image, beside the window
+    margin = [(0, 0, 0)] * len(lead) + [(reach_h - 1, reach_h - 1, 0), (reach_w - 1, reach_w - 1, 0), (0, 0, 0)]
+    y = _materialised(lax.pad(y, jnp.zeros((), y.dtype), margin), margin)
+    switches = _materialised(lax.pad(switches, jnp.asarray(last, switches.dtype), margin), margin)
+    rows, columns = rows + reach_h - 1, columns + reach_w - 1
+    canvas = jnp.zeros((*lead, rows, down, columns, right, c), y.dtype)
+    # A pixel's later windows see it nearer their beginning: from the last tap to the first, the last window wins.
+    for m, n in itertools.product(reversed(range(reach_h)), reversed(range(reach_w))):
+        tap = np.arange(down)[:, None] + m * down, np.arange(right)[None] + n * right
+        codes = np.where((tap[0] < kh) & (tap[1] < kw), tap[0] * kw + tap[1], last - 1)  # [s, s]
+        codes = jnp.asarray(codes, switches.dtype).reshape(*[1] * len(lead), 1, down, 1, right, 1)
+        up, before = reach_h - 1 - m, reach_w - 1 - n
+        value, code = (
+            a[..., up : up + rows, None, before : before + columns, None, :] for a in (y, switches)
+        )  # window i - m
+        chosen = code == codes  # [..., H', s, W', s, C]
+        canvas = jnp.where(chosen, canvas + value if add else value, canvas)
     top, left = geometry.padding
-    return canvas[..., top : top + geometry.in_size[0], left : left + geometry.in_size[1], :]
+    canvas = canvas.reshape(*lead, rows * down, columns * right, c)
+    return _fit(canvas[..., top:, left:, :], geometry.in_size)
 
 
 def pad(geometry: Window, x: Array, value: float) -> Array:
@@ -106,7 +108,7 @@ def pad(geometry: Window, x: Array, value: float) -> Array:
         return x
     lead = [(0, 0, 0)] * (x.ndim - 3)
     config = [*lead, *((p, p, 0) for p in geometry.padding), (0, 0, 0)]
-    return lax.pad(x, jnp.asarray(value, x.dtype), config)
+    return _materialised(lax.pad(x, jnp.asarray(value, x.dtype), config), config)
 
 
 def seen_at(geometry: Window, padded: Array, tap: tuple[int, int]) -> Array:
@@ -116,24 +118,16 @@ def seen_at(geometry: Window, padded: Array, tap: tuple[int, int]) -> Array:
     return padded[..., u : u + (rows - 1) * down + 1 : down, v : v + (columns - 1) * right + 1 : right, :]
 
 
-def spread(geometry: Window, y: Array, tap: tuple[int, int]) -> Array:
-    """The transpose of :func:`seen_at`: ``[..., H + 2p, W + 2p, C]`` with zeros where the slice did not
-    look.
-    """
-    config = [(0, 0, 0)] * (y.ndim - 3)
-    for axis in range(2):
-        low, stride = tap[axis], geometry.stride[axis]
-        total = geometry.in_size[axis] + 2 * geometry.padding[axis]
-        high = total - low - ((geometry.out_size[axis] - 1) * stride + 1)
-        config.append((low, high, stride - 1))
-    return lax.pad(y, jnp.zeros((), y.dtype), [*config, (0, 0, 0)])
-
-
 def _fit(canvas: Array, size: tuple[int, int]) -> Array:
-    """Zeros after the last row and column up to ``size`` (pixels that no window covered)."""
-    short = [n - m for n, m in zip(size, canvas.shape[-3:-1])]
-    config = [*[(0, 0, 0)] * (canvas.ndim - 3), *((0, s, 0) for s in short), (0, 0, 0)]
-    return lax.pad(canvas, jnp.zeros((), canvas.dtype), config) if any(short) else canvas
+    """Cut to ``size``, or add zeros after the last row and column (pixels that no window covered)."""
+    high = [(0, n - m, 0) for n, m in zip(size, canvas.shape[-3:-1])]  # negative cuts
+    config = [*[(0, 0, 0)] * (canvas.ndim - 3), *high, (0, 0, 0)]
+    return lax.pad(canvas, jnp.zeros((), canvas.dtype), config) if any(h[1] for h in high) else canvas
+
+
+def _materialised(x: Array, config: list[tuple[int, int, int]]) -> Array:
+    """``x`` computed once if it was padded: fused into its many readers, the padding's bounds are checked by each."""
+    return lax.optimization_barrier(x) if any(map(any, config)) else x
 
 
 def _first_inside(geometry: Window, tap: tuple[int, int]) -> np.ndarray:
