@@ -60,7 +60,6 @@ BLOCKED = ("strided stem", "dilated", "oblong")
 def test_gradients_are_xlas(rng, monkeypatch, case, block):
     monkeypatch.setattr(conv_cpu, "BLOCK", block)
     monkeypatch.setattr(conv_cpu, "LEAST_POSITIONS", 1)
-    jax.clear_caches()
     x, kernel, how = make(rng, case)
     geometry = conv_cpu.Geometry(
         ops.arguments.pair("s", how["stride"], 1),
