@@ -24,7 +24,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from jaxseg.train import loop, parallel
+    from jaxseg.train import build, loop, parallel
 
     parallel.connect_hosts()
     workdir: Path = arguments.workdir
@@ -32,7 +32,7 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     command = f"jaxseg train {arguments.config} --workdir {workdir}" + " --tiny" * arguments.tiny
     overrides = ["--help"] if arguments.settings else overrides
     experiment = config.load_config(file, overrides, tiny=arguments.tiny, prog=command)
-    loop.open_workdir(experiment, workdir)
+    build.open_workdir(experiment, workdir)
     _note_config(workdir, file, arguments.tiny, overrides)
     result = loop.train(experiment, workdir)
     if result.stopped:
@@ -45,23 +45,24 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    from jaxseg.train import loop
+    from jaxseg.data import write_png
+    from jaxseg.train import evaluate as evaluation
     from jaxseg.train.checkpoint import write_json
 
     experiment = _noted_experiment(arguments.workdir)
-    variables, step = loop.load_variables(experiment, arguments.workdir, arguments.checkpoint)
-    scores, sheet = loop.evaluate(experiment, variables)
+    variables, step = evaluation.load_variables(experiment, arguments.workdir, arguments.checkpoint)
+    scores, sheet = evaluation.evaluate(experiment, variables)
     print(f"{arguments.checkpoint} checkpoint, step {step}")
     _print_scores(experiment, scores)
     write_json(arguments.workdir / "eval.json", {"step": step, **scores})
-    print(f"see {viz.write_png(arguments.workdir / 'eval.png', sheet)}")
+    print(f"see {write_png(arguments.workdir / 'eval.png', sheet)}")
     return 0
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """Every picture gives ``NAME.png`` (the overlay) and ``NAME_label.png`` (the classes); a bad one is told and
     passed over, and the exit code is then 2."""
-    from jaxseg.data import read_image
+    from jaxseg.data import read_image, write_png
     from jaxseg.infer import Predictor
 
     files = _picture_files(arguments.images)
@@ -79,20 +80,20 @@ def predict(arguments: argparse.Namespace) -> int:
         label = predictor(image)
         shown = [int(k) for k in np.unique(label)]
         picture = viz.with_legend(viz.overlay(image, label, palette), classes, palette, shown)
-        print(viz.write_png(arguments.out / f"{file.stem}.png", picture))
-        print(viz.write_label(arguments.out / f"{file.stem}_label.png", label, palette))
+        print(write_png(arguments.out / f"{file.stem}.png", picture))
+        print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
     return 2 if failed else 0
 
 
 def demo(arguments: argparse.Namespace) -> int:
     """The main job on built-in data: train, evaluate, draw."""
-    from jaxseg.train import loop
+    from jaxseg.train import build, loop
 
     file = config.find_config("unet_shapes")
     experiment = config.load_config(file, tiny=arguments.tiny)
     workdir: Path = arguments.workdir
     print(f"training a small U-Net on drawn shapes: {experiment.steps} steps, in {workdir}", flush=True)
-    loop.open_workdir(experiment, workdir)
+    build.open_workdir(experiment, workdir)
     _note_config(workdir, file, arguments.tiny, [])
     result = loop.train(experiment, workdir)
     if result.stopped:

@@ -93,12 +93,13 @@ def read_mask(
     return values
 
 
-def write_png(path: str | os.PathLike, array: np.ndarray, *, palette: np.ndarray | None = None) -> None:
+def write_png(path: str | os.PathLike, array: np.ndarray, *, palette: np.ndarray | None = None) -> pathlib.Path:
     """Save uint8 [H, W, 3] as RGB; integers [H, W] as 8-bit grey, or 16-bit where a value exceeds 255.
 
     With ``palette`` [K, 3] uint8, indices [H, W] are saved as a palette PNG, which :func:`read_mask` reads
-    back as the same indices and viewers show in colour.
+    back as the same indices and viewers show in colour. Folders are made as needed; gives the path back.
     """
+    path = pathlib.Path(path)
     array = np.asarray(array)
     rgb = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
     grey = array.ndim == 2 and array.dtype.kind in "iub"
@@ -117,7 +118,9 @@ def write_png(path: str | os.PathLike, array: np.ndarray, *, palette: np.ndarray
             colours = np.zeros((256, 3), np.uint8)
             colours[: len(palette)] = palette
             image.putpalette(colours.tobytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, format="PNG")
+    return path
 
 
 def _opened(file: str | os.PathLike | bytes, name: str, max_pixels: int) -> Image.Image:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxseg import ops
 from jaxseg.config import Experiment
-from jaxseg.train.loop import load_variables
+from jaxseg.train.evaluate import load_variables
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""Training and evaluation from an experiment and a work directory. Read this file first: it is the whole story.
+"""Training from an experiment and a work directory. Read this file first: it is the whole story.
 
 ``train`` is: open the work directory -> build the data, the state and the step -> resume -> step, log, evaluate,
 save -> finish. Killed at any moment, the same call goes on from the last sound checkpoint and ends with the same
 parameters: the state holds all that a step depends on, and batch ``s`` follows from the seed and ``s`` alone.
 """
 
-import json
 import math
 import signal
 import threading
@@ -19,17 +18,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxseg import config, viz
+from jaxseg import viz
 from jaxseg.config import Experiment
-from jaxseg.data import pipeline
-from jaxseg.train import parallel
-from jaxseg.train.checkpoint import Checkpoints, write_json
+from jaxseg.data import pipeline, write_png
+from jaxseg.train.build import Run, build, open_workdir
+from jaxseg.train.checkpoint import Checkpoints
+from jaxseg.train.evaluate import evaluate_state
 from jaxseg.train.log import Log, read_records
-from jaxseg.train.state import TrainState, create_state, init_variables
-from jaxseg.train.step import make_eval_step, make_train_step
-from jaxseg.types import Batch, JaxsegError
-
-SHOWN = 6  # examples on the sheet that each evaluation draws
+from jaxseg.train.state import TrainState
+from jaxseg.types import JaxsegError
 
 
 @dataclass
@@ -51,7 +48,7 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
     """
     workdir = Path(workdir)
     open_workdir(experiment, workdir)
-    run = _build(experiment)
+    run = build(experiment)
     latest = Checkpoints(workdir / "checkpoints", keep=experiment.keep, say=say or print)
     best = Checkpoints(workdir / "best", keep=1, say=say or print)
     state, best_score = _resume(run.state, latest, best)
@@ -69,9 +66,9 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
                 state = new_state  # the one before has been donated
                 last = step == experiment.steps
                 if step % experiment.eval_every == 0 or last:
-                    result.scores, sheet = _evaluate_state(run, state)
+                    result.scores, sheet = evaluate_state(run, state)
                     best_score = _keep_best(run, state, step, result.scores, best_score, best, log, sheet)
-                    result.files = [viz.write_png(workdir / "predictions.png", sheet)] if log.progress else []
+                    result.files = [write_png(workdir / "predictions.png", sheet)] if log.progress else []
                 if step % experiment.save_every == 0 or last or stopping:
                     latest.save(step, run.spread.gather(state), {"step": step})
                 result.step = step
@@ -83,111 +80,10 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
         latest.close()
         best.close()
     if not result.scores:  # nothing was left to do
-        result.scores, _ = _evaluate_state(run, state)
+        result.scores, _ = evaluate_state(run, state)
     if jax.process_index() == 0:
         result.files.append(viz.plot_curves(read_records(workdir / "metrics.jsonl"), workdir / "curves.png"))
     return result
-
-
-def evaluate(experiment: Experiment, variables: Any, *, shown: int = SHOWN) -> tuple[dict[str, Any], np.ndarray]:
-    """``(scores, contact sheet)`` of ``variables`` over the validation source."""
-    mesh = parallel.spread("jit", devices=experiment.devices)
-    return _evaluate(experiment, jax.jit(make_eval_step(experiment.model, experiment.task)), mesh, variables, shown)
-
-
-def load_variables(experiment: Experiment, workdir: str | Path, which: str = "best") -> tuple[Any, int]:
-    """``(variables, step)`` of the best or the latest checkpoint of a run."""
-    workdir = Path(workdir)
-    folder = workdir / ("best" if which == "best" else "checkpoints")
-    if not folder.is_dir():
-        raise JaxsegError(f"no checkpoints in {workdir}; train first: jaxseg train CONFIG --workdir {workdir}")
-    run = _build(experiment, spread=False)
-    checkpoints = Checkpoints(folder, keep=1 if which == "best" else experiment.keep)
-    try:
-        found = checkpoints.restore(run.state.variables if which == "best" else run.state)
-    finally:
-        checkpoints.close()
-    if found is None:
-        raise JaxsegError(f"{folder} holds no checkpoint yet; train longer, or use --checkpoint latest")
-    tree, about = found
-    return (tree if which == "best" else tree.variables), int(about["step"])
-
-
-def open_workdir(experiment: Experiment, workdir: Path) -> None:
-    """Refuse a work directory of another experiment; otherwise note there what this one is."""
-    if workdir.exists() and not workdir.is_dir():
-        raise JaxsegError(f"--workdir {workdir} is a file; name a folder")
-    path = workdir / "experiment.json"
-    if path.exists():
-        try:
-            theirs = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise JaxsegError(f"{path} is damaged ({error}); restore it or use another --workdir") from error
-        different = config.differences(experiment, theirs)
-        if different:
-            raise JaxsegError(
-                f"--workdir {workdir} belongs to another experiment ({'; '.join(different[:4])}"
-                + (f"; and {len(different) - 4} more" if len(different) > 4 else "")
-                + "); use another --workdir, or the settings it was begun with"
-            )
-        return
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(path, config.settings(experiment))
-    except OSError as error:
-        raise JaxsegError(f"--workdir {workdir} can't be written: {error.strerror}; choose another folder") from error
-
-
-@dataclass
-class _Run:
-    """What ``train`` builds once."""
-
-    experiment: Experiment
-    spread: parallel.Spread
-    state: TrainState
-    step: Callable[..., Any]
-    eval_step: Callable[..., Any]
-    eval_spread: parallel.Spread
-    rate: Callable[[int], Any]
-
-
-def _build(experiment: Experiment, *, spread: bool = True) -> _Run:
-    e = experiment
-    devices = e.devices or len(jax.devices())
-    if spread:
-        parallel.check_batch_size(e.batch_size, devices // e.model_devices, e.accumulate)
-        parallel.check_batch_size(e.eval_batch_size, devices)
-    example = next(pipeline.train_batches(e.data.train, e.data.augment, batch_size=1, seed=e.seed, num_threads=0))
-    variables = init_variables(e.model, e.task, example, e.seed)
-    _check_classes(e, variables, example)
-    if e.pretrained is not None and spread:
-        variables = dict(e.pretrained(variables))
-    optimizer = e.optimizer.transformation(variables["params"], e.steps)
-    step = make_train_step(
-        e.model,
-        e.task,
-        optimizer,
-        factors=e.optimizer.factors(variables["params"]),
-        ema_decay=e.ema,
-        accumulate=e.accumulate,
-    )
-    how = parallel.spread(e.spread, devices=e.devices, model_devices=e.model_devices)
-    eval_step = jax.jit(make_eval_step(e.model, e.task))
-    state = create_state(variables, optimizer, e.seed, e.ema > 0)
-    eval_spread = parallel.spread("jit", devices=e.devices)
-    return _Run(e, how, state, how.compile(step), eval_step, eval_spread, e.optimizer.rate(e.steps))
-
-
-def _check_classes(e: Experiment, variables: Any, example: Batch) -> None:
-    """A model whose scores are of another number of classes than the data would train on nonsense."""
-    outputs = jax.eval_shape(lambda v, b: e.model.apply(v, *e.task.inputs(b), train=False), variables, example)
-    classes = e.data.train.classes
-    scored = outputs["logits"].shape[-1] if "logits" in outputs else len(classes)
-    if scored != len(classes):
-        raise JaxsegError(
-            f"the model scores {scored} classes and the data has {len(classes)} classes ({', '.join(classes[:12])}); "
-            f"set num_classes={len(classes)}"
-        )
 
 
 def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[TrainState, float]:
@@ -197,7 +93,7 @@ def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[
 
 
 def _steps(
-    run: _Run, state: Any, start: int, log: Log, stop_requested: Callable[[], bool]
+    run: Run, state: Any, start: int, log: Log, stop_requested: Callable[[], bool]
 ) -> Iterator[tuple[int, Any, bool]]:
     """Step after step: ``(steps done, state, stop now?)``. Raises at the first number that is not finite.
 
@@ -287,37 +183,8 @@ def _all_hosts_agree(stop: bool, any_due: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(stop))))
 
 
-def _evaluate_state(run: _Run, state: Any) -> tuple[dict[str, Any], np.ndarray]:
-    variables = run.spread.gather(state).variables
-    return _evaluate(run.experiment, run.eval_step, run.eval_spread, variables, SHOWN)
-
-
-def _evaluate(
-    e: Experiment, eval_step: Callable[..., Any], how: parallel.Spread, variables: Any, shown: int
-) -> tuple[dict[str, Any], np.ndarray]:
-    variables, metric = how.place(variables), how.place(e.task.metric.init())
-    batches = pipeline.eval_batches(
-        e.data.val,
-        e.data.prepare,
-        batch_size=e.eval_batch_size,
-        num_threads=e.data.num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    examples: list[tuple[Batch, Any]] = []
-    seen = 0
-    for batch in batches:
-        metric, predictions = eval_step(variables, metric, how.put(batch))
-        if seen < shown and jax.process_count() == 1:
-            examples.append((batch, jax.device_get(predictions)))
-        seen += int(batch["valid"].sum())
-    batch, predictions = jax.tree.map(lambda *x: np.concatenate(x)[:shown], *examples) if examples else ({}, {})
-    sheet = e.task.draw(batch, predictions) if examples else np.zeros((1, 1, 3), np.uint8)
-    return e.task.metric.compute(jax.device_get(metric)), sheet
-
-
 def _keep_best(
-    run: _Run,
+    run: Run,
     state: Any,
     step: int,
     scores: dict[str, Any],

@@ -114,13 +114,17 @@ def _pmap(devices: list[Any]) -> Spread:
 
         def run(state: Any, batch: Batch) -> tuple[Any, Any]:
             state, metrics = mapped(state, batch)
-            return state, gather(metrics)
+            return state, first(metrics)
 
         return run
 
-    def gather(tree: Any) -> Any:
+    def first(tree: Any) -> Any:
         # Every device holds the same; x[0] on a sharded array would gather them all.
         return jax.tree.map(lambda x: jnp.squeeze(x.addressable_data(0), 0), tree)
+
+    def gather(tree: Any) -> Any:
+        # To Orbax and to jit over all hosts an array on one host's device is no copy of the others': give it numbers.
+        return first(tree) if jax.process_count() == 1 else jax.tree.map(np.asarray, first(tree))
 
     return Spread(place, put, compile, gather)
 

@@ -6,8 +6,6 @@ from jaxseg.viz.overlay import (
     default_palette,
     overlay,
     with_legend,
-    write_label,
-    write_png,
 )
 from jaxseg.viz.plots import plot_curves
 
@@ -18,6 +16,4 @@ __all__ = [
     "overlay",
     "plot_curves",
     "with_legend",
-    "write_label",
-    "write_png",
 ]

@@ -1,7 +1,6 @@
 """Label maps as colours: overlays, legends, contact sheets. Host arrays in, uint8 RGB pictures out."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,27 +101,6 @@ def contact_sheet(
     labels = [value for row in rows for key, value in row.items() if key != "image"]
     shown = sorted({int(k) for label in labels for k in np.unique(label) if 0 <= k < len(classes) and k != VOID})
     return with_legend(np.asarray(sheet), classes, palette, shown)
-
-
-def write_png(path: str | Path, picture: np.ndarray) -> Path:
-    """Write a uint8 picture as PNG and give its path back; folders are made as needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
-    return path
-
-
-def write_label(path: str | Path, label: np.ndarray, palette: np.ndarray) -> Path:
-    """Write classes ``[H, W]`` as a PNG whose pixel values are the classes, shown in the palette's colours.
-
-    Void is written as 255, in black. Read it back with :func:`jaxseg.data.read_mask`.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(label.astype(np.uint8)).convert("P")
-    picture.putpalette(np.pad(palette, ((0, 256 - len(palette)), (0, 0))).astype(np.uint8).tobytes())
-    picture.save(path)
-    return path
 
 
 def _panel(row: Mapping[str, np.ndarray], key: str, palette: np.ndarray, width: int) -> Image.Image:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jaxseg.data import pipeline
-from jaxseg.train import loop
+from jaxseg.train import build, evaluate, loop
 from jaxseg.train.checkpoint import Checkpoints
 from jaxseg.train.log import read_records
 from jaxseg.types import JaxsegError
@@ -26,7 +26,7 @@ EXPERIMENT = tiny_experiment(ema=0.9)
 
 def final_state(workdir, experiment=EXPERIMENT):
     checkpoints = Checkpoints(workdir / "checkpoints")
-    found = checkpoints.restore(loop._build(experiment).state)
+    found = checkpoints.restore(build.build(experiment).state)
     checkpoints.close()
     return jax.device_get(found[0])
 
@@ -58,8 +58,8 @@ def test_what_a_run_leaves(whole):
 
 def test_the_best_checkpoint_scores_what_was_logged(whole):
     workdir, _ = whole
-    variables, step = loop.load_variables(EXPERIMENT, workdir)
-    scores, sheet = loop.evaluate(EXPERIMENT, variables)
+    variables, step = evaluate.load_variables(EXPERIMENT, workdir)
+    scores, sheet = evaluate.evaluate(EXPERIMENT, variables)
     logged = {r["step"]: r["val/miou"] for r in read_records(workdir / "metrics.jsonl") if "val/miou" in r}
     assert scores["miou"] == pytest.approx(logged[step], abs=1e-6)
     assert scores["miou"] == pytest.approx(max(logged.values()), abs=1e-6)
@@ -119,7 +119,7 @@ def damaged_copy(whole, tmp_path, damage):
     damage(newest)
     said = []
     checkpoints = Checkpoints(tmp_path / "checkpoints", say=said.append)
-    found = checkpoints.restore(loop._build(EXPERIMENT).state)
+    found = checkpoints.restore(build.build(EXPERIMENT).state)
     checkpoints.close()
     return found, said
 
@@ -172,7 +172,7 @@ def test_another_experiment_is_refused(whole):
     with pytest.raises(JaxsegError, match="model.base: 4 there, 8 here"):
         loop.train(wider, workdir)
     with pytest.raises(JaxsegError, match="holds another model: .* use the config and the classes"):
-        loop.load_variables(wider, workdir)
+        evaluate.load_variables(wider, workdir)
 
 
 def test_classes_and_scores_must_agree(tmp_path):
@@ -229,14 +229,14 @@ def test_unwritable_and_senseless_work_directories(tmp_path):
     with pytest.raises(JaxsegError, match="experiment.json is damaged"):
         loop.train(EXPERIMENT, tmp_path / "w")
     with pytest.raises(JaxsegError, match="no checkpoints in"):
-        loop.load_variables(EXPERIMENT, tmp_path)
+        evaluate.load_variables(EXPERIMENT, tmp_path)
 
 
 def test_one_program_serves_every_batch(whole, tmp_path):
-    run = loop._build(EXPERIMENT)
+    run = build.build(EXPERIMENT)
     state = run.spread.place(run.state)
     for _ in range(2):
         state = run.spread.place(jax.device_get(state))
-        scores, _ = loop._evaluate_state(run, state)
+        scores, _ = evaluate.evaluate_state(run, state)
     assert run.eval_step._cache_size() == 1  # ten images in batches of eight: the last is filled up
     assert json.dumps({k: v for k, v in scores.items() if k == "miou"})

@@ -1,8 +1,6 @@
 import numpy as np
-import pytest
 
 from jaxseg import viz
-from jaxseg.data import read_mask
 
 
 def test_default_palette_is_vocs():
@@ -36,10 +34,3 @@ def test_curves_survive_a_single_point_and_none(tmp_path):
     path = viz.plot_curves([{"step": 1, "train/loss": 2.0}, {"step": 1, "val/miou": 0.5}], tmp_path / "a.png")
     assert path.stat().st_size > 1000
     assert viz.plot_curves([], tmp_path / "b.png").exists()
-
-
-@pytest.mark.parametrize("value", [0, 7, 255])
-def test_labels_are_written_by_index(tmp_path, value):
-    label = np.full((3, 5), value, np.int32)
-    path = viz.write_label(tmp_path / "x" / "l.png", label, viz.default_palette(9))
-    np.testing.assert_array_equal(read_mask(path), label)

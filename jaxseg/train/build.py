@@ -1,0 +1,98 @@
+"""What a run is made of, built once from an experiment; and the folder it works in."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxseg import config
+from jaxseg.config import Experiment
+from jaxseg.data import pipeline
+from jaxseg.train import parallel
+from jaxseg.train.checkpoint import write_json
+from jaxseg.train.state import TrainState, create_state, init_variables
+from jaxseg.train.step import make_eval_step, make_train_step
+from jaxseg.types import Batch, JaxsegError
+
+
+@dataclass
+class Run:
+    """An experiment's first state, its two steps, and how each is spread over devices."""
+
+    experiment: Experiment
+    spread: parallel.Spread
+    state: TrainState
+    step: Callable[..., Any]
+    eval_step: Callable[..., Any]
+    eval_spread: parallel.Spread
+    rate: Callable[[int], Any]
+
+
+def build(experiment: Experiment, *, to_train: bool = True) -> Run:
+    """Build it all, parameters included. ``to_train=False``: only to read a checkpoint, so nothing pretrained is
+    loaded and no batch need fit the devices.
+    """
+    e = experiment
+    devices = e.devices or len(jax.devices())
+    if to_train:
+        parallel.check_batch_size(e.batch_size, devices // e.model_devices, e.accumulate)
+        parallel.check_batch_size(e.eval_batch_size, devices)
+    example = next(pipeline.train_batches(e.data.train, e.data.augment, batch_size=1, seed=e.seed, num_threads=0))
+    variables = init_variables(e.model, e.task, example, e.seed)
+    _check_classes(e, variables, example)
+    if e.pretrained is not None and to_train:
+        variables = dict(e.pretrained(variables))
+    optimizer = e.optimizer.transformation(variables["params"], e.steps)
+    step = make_train_step(
+        e.model,
+        e.task,
+        optimizer,
+        factors=e.optimizer.factors(variables["params"]),
+        ema_decay=e.ema,
+        accumulate=e.accumulate,
+    )
+    how = parallel.spread(e.spread, devices=e.devices, model_devices=e.model_devices)
+    eval_step = jax.jit(make_eval_step(e.model, e.task))
+    state = create_state(variables, optimizer, e.seed, e.ema > 0)
+    eval_spread = parallel.spread("jit", devices=e.devices)
+    return Run(e, how, state, how.compile(step), eval_step, eval_spread, e.optimizer.rate(e.steps))
+
+
+def open_workdir(experiment: Experiment, workdir: Path) -> None:
+    """Refuse a work directory of another experiment; otherwise note there what this one is."""
+    if workdir.exists() and not workdir.is_dir():
+        raise JaxsegError(f"--workdir {workdir} is a file; name a folder")
+    path = workdir / "experiment.json"
+    if path.exists():
+        try:
+            theirs = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise JaxsegError(f"{path} is damaged ({error}); restore it or use another --workdir") from error
+        different = config.differences(experiment, theirs)
+        if different:
+            raise JaxsegError(
+                f"--workdir {workdir} belongs to another experiment ({'; '.join(different[:4])}"
+                + (f"; and {len(different) - 4} more" if len(different) > 4 else "")
+                + "); use another --workdir, or the settings it was begun with"
+            )
+        return
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(path, config.settings(experiment))
+    except OSError as error:
+        raise JaxsegError(f"--workdir {workdir} can't be written: {error.strerror}; choose another folder") from error
+
+
+def _check_classes(e: Experiment, variables: Any, example: Batch) -> None:
+    """A model whose scores are of another number of classes than the data would train on nonsense."""
+    outputs = jax.eval_shape(lambda v, b: e.model.apply(v, *e.task.inputs(b), train=False), variables, example)
+    classes = e.data.train.classes
+    scored = outputs["logits"].shape[-1] if "logits" in outputs else len(classes)
+    if scored != len(classes):
+        raise JaxsegError(
+            f"the model scores {scored} classes and the data has {len(classes)} classes ({', '.join(classes[:12])}); "
+            f"set num_classes={len(classes)}"
+        )

@@ -1,0 +1,72 @@
+"""Scores of a trained model over the validation source, and the pictures that go with them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxseg.config import Experiment
+from jaxseg.data import pipeline
+from jaxseg.train import parallel
+from jaxseg.train.build import Run, build
+from jaxseg.train.checkpoint import Checkpoints
+from jaxseg.train.step import make_eval_step
+from jaxseg.types import Batch, JaxsegError
+
+SHOWN = 6  # examples on the sheet that each evaluation draws
+
+
+def evaluate(experiment: Experiment, variables: Any, *, shown: int = SHOWN) -> tuple[dict[str, Any], np.ndarray]:
+    """``(scores, contact sheet)`` of ``variables`` over the validation source."""
+    mesh = parallel.spread("jit", devices=experiment.devices)
+    return _evaluate(experiment, jax.jit(make_eval_step(experiment.model, experiment.task)), mesh, variables, shown)
+
+
+def load_variables(experiment: Experiment, workdir: str | Path, which: str = "best") -> tuple[Any, int]:
+    """``(variables, step)`` of the best or the latest checkpoint of a run."""
+    workdir = Path(workdir)
+    folder = workdir / ("best" if which == "best" else "checkpoints")
+    if not folder.is_dir():
+        raise JaxsegError(f"no checkpoints in {workdir}; train first: jaxseg train CONFIG --workdir {workdir}")
+    run = build(experiment, to_train=False)
+    checkpoints = Checkpoints(folder, keep=1 if which == "best" else experiment.keep)
+    try:
+        found = checkpoints.restore(run.state.variables if which == "best" else run.state)
+    finally:
+        checkpoints.close()
+    if found is None:
+        raise JaxsegError(f"{folder} holds no checkpoint yet; train longer, or use --checkpoint latest")
+    tree, about = found
+    return (tree if which == "best" else tree.variables), int(about["step"])
+
+
+def evaluate_state(run: Run, state: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """``(scores, contact sheet)`` of a state in training, however it is spread."""
+    variables = run.spread.gather(state).variables
+    return _evaluate(run.experiment, run.eval_step, run.eval_spread, variables, SHOWN)
+
+
+def _evaluate(
+    e: Experiment, eval_step: Callable[..., Any], how: parallel.Spread, variables: Any, shown: int
+) -> tuple[dict[str, Any], np.ndarray]:
+    variables, metric = how.place(variables), how.place(e.task.metric.init())
+    batches = pipeline.eval_batches(
+        e.data.val,
+        e.data.prepare,
+        batch_size=e.eval_batch_size,
+        num_threads=e.data.num_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    examples: list[tuple[Batch, Any]] = []
+    seen = 0
+    for batch in batches:
+        metric, predictions = eval_step(variables, metric, how.put(batch))
+        if seen < shown and jax.process_count() == 1:
+            examples.append((batch, jax.device_get(predictions)))
+        seen += int(batch["valid"].sum())
+    batch, predictions = jax.tree.map(lambda *x: np.concatenate(x)[:shown], *examples) if examples else ({}, {})
+    sheet = e.task.draw(batch, predictions) if examples else np.zeros((1, 1, 3), np.uint8)
+    return e.task.metric.compute(jax.device_get(metric)), sheet
