@@ -106,19 +106,26 @@ def test_unet_padding_changes_nothing_where_none_is_needed():
     assert apply(model, variables, x).shape == (2, 64, 64, K)
 
 
-def test_remat_saves_memory_and_changes_no_gradient():
-    x = images(128, 128)
-    plain, remat = (UNet(K, base=8, depth=3, dropout=0.0, remat=r) for r in (False, True))
+def test_remat_keeps_less_and_changes_no_gradient():
+    """What is kept from the forward pass for the backward one, as jax accounts for it.
+
+    (XLA on a CPU merges the recomputation with the original again, so the compiled program's memory shows nothing.)
+    """
+    x = images(32, 32)
+    plain, remat = (UNet(K, base=8, depth=2, dropout=0.0, remat=r) for r in (False, True))
     variables = variables_of(plain, x)
 
-    def compiled(model):
-        loss = lambda v: jnp.sum(model.apply(v, x, train=True)["logits"] ** 2)
-        return jax.jit(jax.grad(loss)).lower(variables).compile()
+    def loss(model, v):
+        return jnp.sum(model.apply(v, x, train=True)["logits"] ** 2)
 
-    a, b = compiled(plain), compiled(remat)
-    for p, r in zip(jax.tree.leaves(a(variables)), jax.tree.leaves(b(variables))):
+    def kept(model):
+        residuals = jax.eval_shape(lambda v: jax.vjp(partial(loss, model), v)[1], variables)
+        return sum(np.prod(r.shape) * r.dtype.itemsize for r in jax.tree.leaves(residuals))
+
+    assert kept(remat) < 0.6 * kept(plain)
+    a, b = (jax.jit(jax.grad(partial(loss, m)))(variables) for m in (plain, remat))
+    for p, r in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
         np.testing.assert_allclose(p, r, rtol=1e-4, atol=1e-3)
-    assert b.memory_analysis().temp_size_in_bytes < a.memory_analysis().temp_size_in_bytes
 
 
 def test_wrong_input_is_refused():
