@@ -1,6 +1,9 @@
 """A small U-Net on the built-in drawn shapes: what ``make demo`` runs.
 
 jaxseg train unet_shapes --workdir runs/unet_shapes
+
+Measured on 2 CPU cores: mIoU 0.894 on 200 held-out images (pixel accuracy 0.948), in 2 min 24 s from the command to
+the pictures, compilation and four evaluations included.
 """
 
 from jaxseg.config import Data, Experiment

@@ -171,7 +171,7 @@ def _print_scores(experiment: Experiment, scores: dict[str, Any]) -> None:
     numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
     first = experiment.task.main_metric
     names = [first, *(name for name in numbers if name != first)]
-    print("  ".join(f"{name} {numbers[name]:.4f}" for name in names))
+    print("  ".join(f"{n} {numbers[n]:.4f}" if isinstance(numbers[n], float) else f"{n} {numbers[n]}" for n in names))
     for name, values in scores.items():
         if isinstance(values, dict):
             print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))

@@ -17,9 +17,11 @@ def plot_curves(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     figure = Figure(figsize=(12, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, prefix) in zip(figure.subplots(1, len(panels)), panels.items()):
-        for name in sorted({key for r in records for key in r if key.startswith(prefix)}):
-            points = [(r["step"], r[name]) for r in records if isinstance(r.get(name), int | float)]
-            if points and "/iou/" not in name:
+        # Scores of single classes (val/iou/sky) and counts (whole numbers) would drown the summary.
+        names = sorted({key for r in records for key in r if key.startswith(prefix) and key.count("/") == 1})
+        for name in names:
+            points = [(r["step"], r[name]) for r in records if isinstance(r.get(name), float)]
+            if points:
                 marker = "o" if len(points) < 30 else None
                 axes.plot(*zip(*points), label=name.split("/", 1)[1], lw=1.4, marker=marker, ms=3)
         axes.set(title=title, xlabel="step")
