@@ -24,6 +24,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Train a config, or go on; tell the scores and the pictures to look at, or how to resume."""
     from jaxseg.train import build, loop, parallel
 
     parallel.connect_hosts()
@@ -45,6 +46,7 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
+    """Score a run's checkpoint over its validation data; leaves ``eval.json`` and ``eval.png``."""
     from jaxseg.data import write_png
     from jaxseg.train import evaluate as evaluation
     from jaxseg.train.checkpoint import write_json
@@ -87,22 +89,8 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """The main job on built-in data: train, evaluate, draw."""
-    from jaxseg.train import build, loop
-
-    file = config.find_config("unet_shapes")
-    experiment = config.load_config(file, tiny=arguments.tiny)
-    workdir: Path = arguments.workdir
-    print(f"training a small U-Net on drawn shapes: {experiment.steps} steps, in {workdir}", flush=True)
-    build.open_workdir(experiment, workdir)
-    _note_config(workdir, file, arguments.tiny, [])
-    result = loop.train(experiment, workdir)
-    if result.stopped:
-        print(f"stopped at step {result.step}, saved; the same command goes on")
-        return 0
-    _print_scores(experiment, result.scores)
-    for path in result.files:
-        print(f"see {path}")
-    return 0
+    print(f"training a small U-Net on drawn shapes, in {arguments.workdir}", flush=True)
+    return train(argparse.Namespace(**vars(arguments), config="unet_shapes", settings=False), [])
 
 
 def models(arguments: argparse.Namespace) -> int:

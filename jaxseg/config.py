@@ -97,6 +97,7 @@ def load_config(
 
 
 def load_get_config(path: str | Path) -> Callable[..., Experiment]:
+    """The ``get_config`` of a config file, by path or shipped name. Raises JaxsegError where there is none."""
     file = find_config(path)
     spec = importlib.util.spec_from_file_location(f"jaxseg_config_{file.stem}", file)
     if spec is None or spec.loader is None:

@@ -124,7 +124,7 @@ def transfer(coarse: Mapping[str, Any], fine: Mapping[str, Any]) -> dict[str, An
     different = [
         name
         for name in coarse["params"]
-        if name not in params or tree_shapes(params[name]) != tree_shapes(fine["params"][name])
+        if name not in params or _shapes(params[name]) != _shapes(fine["params"][name])
     ]
     if different:
         raise JaxsegError(
@@ -134,7 +134,7 @@ def transfer(coarse: Mapping[str, Any], fine: Mapping[str, Any]) -> dict[str, An
     return {**fine, "params": params}
 
 
-def tree_shapes(tree: Any) -> Any:
+def _shapes(tree: Any) -> Any:
     return jax.tree.map(jnp.shape, tree)
 
 

@@ -41,6 +41,7 @@ class Window(NamedTuple):
 
 
 def read_window(size: Sequence[int], window: IntPair, stride: IntPair | None, padding: IntPair) -> Window:
+    """The geometry that the arguments of a pooling mean; raises JaxsegError where they fit no image of ``size``."""
     kernel = pair("window", window, 1)
     steps = kernel if stride is None else pair("stride", stride, 1)
     geometry = Window(kernel, steps, pair("padding", padding, 0), pair("size", tuple(size), 1))
@@ -104,6 +105,7 @@ def place(geometry: Window, y: Array, switches: Array, add: bool = False) -> Arr
 
 
 def pad(geometry: Window, x: Array, value: float) -> Array:
+    """``x [..., H, W, C]`` with the windows' padding around it, filled with ``value``."""
     if geometry.padding == (0, 0):
         return x
     lead = [(0, 0, 0)] * (x.ndim - 3)
