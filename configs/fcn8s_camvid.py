@@ -5,6 +5,9 @@ Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions 
 
     jaxseg train fcn8s_camvid --workdir runs/fcn8s_camvid --root DIR --vgg FILE            # 360x480, GPU or TPU
     jaxseg train fcn8s_camvid --workdir runs/fcn8s_camvid --root DIR --vgg FILE --fast   # 180x240, two CPU cores
+
+Measured: not yet to the end. ``--fast --steps 800`` on 2 CPU cores reached a val mIoU of 0.346 at step 400,
+at 2.2 to 2.7 images/s.
 """
 
 from functools import partial

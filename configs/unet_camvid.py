@@ -4,6 +4,8 @@ Data: ``--root`` is a folder with ``train/`` and ``val/``, each ``images/`` and 
 
     jaxseg train unet_camvid --workdir runs/unet_camvid --root DIR            # 360x480, for a GPU or TPU
     jaxseg train unet_camvid --workdir runs/unet_camvid --root DIR --fast   # 180x240, for two CPU cores
+
+Measured: not yet trained; ``--fast`` takes 2.1 to 2.2 s a step of 8 images on 2 CPU cores.
 """
 
 from jaxseg.config import Data, Experiment
