@@ -79,7 +79,7 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
         log.close()
         latest.close()
         best.close()
-    if not result.scores:  # nothing was left to do
+    if not result.scores and not result.stopped:  # nothing was left to do
         result.scores, _ = evaluate_state(run, state)
     if jax.process_index() == 0:
         result.files.append(viz.plot_curves(read_records(workdir / "metrics.jsonl"), workdir / "curves.png"))
