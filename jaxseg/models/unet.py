@@ -34,7 +34,7 @@ class DoubleConv(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
+    def __call__(self, x: Array | tuple[Array, ...], train: bool) -> Array:
         for i in (1, 2):
             conv = partial(Conv, use_bias=self.norm in ("none", "group"), dtype=self.dtype)
             x = conv(self.features, 3, padding=self.padding, name=f"conv{i}")(x)
@@ -86,8 +86,8 @@ class UNet(nn.Module):
         features = [*skips, x]
         for level in reversed(range(self.depth)):
             x = ConvTranspose(self.base * 2**level, 2, 2, dtype=self.dtype, name=f"up_conv{level}")(x)
-            x = jnp.concatenate([_centre_crop(skips[level], x.shape[1:3]), x], axis=-1)
-            x = block(self.base * 2**level, name=f"up{level}")(x, train)
+            both = (_centre_crop(skips[level], x.shape[1:3]), x)  # concatenated, to the convolution
+            x = block(self.base * 2**level, name=f"up{level}")(both, train)
         logits = Conv(self.num_classes, 1, dtype=self.dtype, name="score")(x).astype(jnp.float32)
         return {"logits": logits[:, :h, :w], "features": features}
 

@@ -43,7 +43,10 @@ CAFFE = Normalization(
 
 
 class Conv(nn.Module):
-    """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C, features]``, bias optional."""
+    """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C, features]``, bias optional.
+
+    A tuple of arrays is their concatenation along the channels, without making it where that costs more.
+    """
 
     features: int
     kernel_size: int = 3
@@ -56,11 +59,12 @@ class Conv(nn.Module):
     bias_init: Init = nn.initializers.zeros_init()
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+    def __call__(self, x: Array | tuple[Array, ...]) -> Array:
+        parts = x if isinstance(x, tuple) else (x,)
+        shape = (self.kernel_size, self.kernel_size, sum(p.shape[-1] for p in parts), self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         y = ops.conv(
-            x.astype(self.dtype),
+            tuple(p.astype(self.dtype) for p in parts),
             kernel.astype(self.dtype),
             stride=self.stride,
             padding=self.padding,

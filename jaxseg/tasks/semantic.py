@@ -20,17 +20,20 @@ def semantic(
     palette: Any = None,
     loss: PixelLoss = losses.cross_entropy,
     auxiliary_weight: float = 0.4,
+    boundary: bool = False,
 ) -> Task:
     """The task of labelling every pixel with one of ``classes``.
 
     A batch holds ``image`` [B, H, W, 3] and ``label`` [B, H, W] (``VOID`` counts for nothing). The model
     gives ``logits`` [B, H', W', K]; where they are smaller than the labels (U-Net's valid form) the labels
     are cropped about their centre. Further outputs named ``aux_...`` are trained too, each with
-    ``auxiliary_weight`` (PSPNet, section 3.3). The metric is mIoU and its relatives; ``main_metric`` is
-    ``miou``.
+    ``auxiliary_weight`` (PSPNet, section 3.3). The metric is mIoU and its relatives, with ``boundary`` also
+    boundary F and boundary IoU (:func:`jaxseg.metrics.boundary_metric`); ``main_metric`` is ``miou``.
     """
     classes = tuple(classes)
     metric = metrics.segmentation_metric(len(classes), classes, ignore_index=VOID)
+    if boundary:
+        metric = metrics.combine(metric, metrics.boundary_metric(len(classes), classes, ignore_index=VOID))
     return Task(
         inputs=lambda batch: (batch["image"],),
         loss=partial(_loss, loss, auxiliary_weight),

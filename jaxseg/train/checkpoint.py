@@ -68,7 +68,8 @@ class Checkpoints:
         """``(tree, about)`` of the newest sound step, on one device, or ``None`` where nothing was ever saved.
 
         ``like`` gives the tree's structure, shapes and dtypes. Damaged steps are passed over, each with a line.
-        Raises if there are steps and none is sound, or if a sound one has other shapes.
+        Only reads. Raises AllDamagedError if there are steps and none is sound, JaxsegError if a sound one has other
+        shapes.
         """
         steps = list(reversed(self.steps()))
         for step in steps:
@@ -77,13 +78,19 @@ class Checkpoints:
             except _DamagedError as error:
                 self.say(f"checkpoint {self.directory / str(step)} is damaged ({error}); trying the one before it")
                 continue
-            self._remove_after(step)
             return tree, about
         if steps:
-            raise JaxsegError(
+            raise AllDamagedError(
                 f"all {len(steps)} checkpoints in {self.directory} are damaged; move that folder away to start anew"
             )
         return None
+
+    def remove_after(self, step: int) -> None:
+        """Remove the steps after ``step``: damaged ones stand in the way of those that training will save again."""
+        for later in self.steps():
+            if later > step:
+                shutil.rmtree(self.directory / str(later), ignore_errors=True)
+        self._manager.reload()
 
     def close(self) -> None:
         self.wait()
@@ -108,13 +115,6 @@ class Checkpoints:
             raise _DamagedError(f"{wrong[0]} is not what was saved: checksums differ in {len(wrong)} arrays")
         return tree, about
 
-    def _remove_after(self, step: int) -> None:
-        """Damaged steps stand in the way of the ones that training will save again."""
-        for later in self.steps():
-            if later > step:
-                shutil.rmtree(self.directory / str(later), ignore_errors=True)
-        self._manager.reload()
-
     def _save_error(self, step: int | None, error: Exception) -> JaxsegError:
         which = "the checkpoint" if step is None else f"checkpoint {step}"
         reason = _first_line(error)
@@ -129,6 +129,10 @@ class Checkpoints:
 
 class _DamagedError(Exception):
     """A step can't be read, or is not what was saved."""
+
+
+class AllDamagedError(JaxsegError):
+    """There are checkpoints, and none of them is sound."""
 
 
 def checksums(tree: Any) -> dict[str, str]:

@@ -7,8 +7,10 @@ parameters: the state holds all that a step depends on, and batch ``s`` follows 
 
 import math
 import signal
+import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from jaxseg import viz
 from jaxseg.config import Experiment
 from jaxseg.data import pipeline, write_png
 from jaxseg.train.build import Run, build, open_workdir
-from jaxseg.train.checkpoint import Checkpoints
+from jaxseg.train.checkpoint import AllDamagedError, Checkpoints
 from jaxseg.train.evaluate import evaluate_state
 from jaxseg.train.log import Log, read_records
 from jaxseg.train.state import TrainState
@@ -87,9 +89,17 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
 
 
 def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[TrainState, float]:
+    """The state to go on from, and the best score so far. What is damaged makes room for what will be saved."""
     found = latest.restore(fresh)
-    kept = best.restore(fresh.variables) if best.steps() else None
-    return (found[0] if found else fresh), (kept[1]["score"] if kept else -math.inf)
+    state = found[0] if found else fresh
+    latest.remove_after(int(state.step))
+    try:
+        kept = best.restore(fresh.variables)
+    except AllDamagedError:
+        best.say(f"no checkpoint in {best.directory} is sound; the next evaluation saves its own")
+        best.remove_after(-1)
+        kept = None
+    return state, (kept[1]["score"] if kept else -math.inf)
 
 
 def _steps(
@@ -151,10 +161,11 @@ def _finite(step: int, metrics: Any) -> dict[str, float]:
 
 
 class _Speed:
-    """Images per second, smoothed over the waits for the device; the first wait, compilation, doesn't count."""
+    """Images per second, the median of the last waits for the device: neither compiling nor a pause moves it long."""
 
     def __init__(self, batch_size: int) -> None:
-        self.batch_size, self.seconds_per_step, self.waits = batch_size, 0.0, 0
+        self.batch_size = batch_size
+        self.seconds_per_step: deque[float] = deque(maxlen=9)
         self.begun = time.perf_counter()
 
     def elapsed(self) -> float:
@@ -165,11 +176,9 @@ class _Speed:
         self.begun += seconds
 
     def waited(self, steps: int) -> float:
-        new = self.elapsed() / steps
-        self.seconds_per_step = new if self.waits < 2 else 0.9 * self.seconds_per_step + 0.1 * new
-        self.waits += 1
+        self.seconds_per_step.append(self.elapsed() / steps)
         self.begun = time.perf_counter()
-        return self.batch_size / self.seconds_per_step
+        return self.batch_size / statistics.median(self.seconds_per_step)
 
 
 def _all_hosts_agree(stop: bool, any_due: bool) -> bool:

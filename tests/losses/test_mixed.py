@@ -17,3 +17,12 @@ def test_it_is_the_sum_of_the_two():
     value, gradient = jax.value_and_grad(losses.cross_entropy_and_dice)(logits, void)
     assert value == 0.0
     assert not np.any(gradient)
+
+
+def test_rows_that_only_fill_the_batch_weigh_nothing():
+    rng = np.random.default_rng(1)
+    logits = jnp.asarray(rng.normal(size=(3, 5, 6, 3)), jnp.float32)
+    labels = rng.integers(0, 3, (3, 5, 6))
+    labels[2] = 255
+    whole = losses.cross_entropy_and_dice(logits, labels)
+    np.testing.assert_allclose(whole, losses.cross_entropy_and_dice(logits[:2], labels[:2]), rtol=1e-6)

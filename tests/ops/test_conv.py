@@ -89,6 +89,26 @@ def test_values_and_gradients_are_pytorchs(torch, to_torch, from_torch, rng, cas
     np.testing.assert_allclose(dk, weight.grad.numpy().transpose(2, 3, 1, 0), atol=1e-4)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_several_arrays_are_their_concatenation(rng, case):
+    x, kernel, how = make(rng, case)
+    parts = (x[..., :1], x[..., 1:]) if x.shape[-1] < 4 else (x[..., :1], x[..., 1:3], x[..., 3:])
+    y, vjp = jax.vjp(lambda parts, k: ops.conv(parts, k, **how), parts, kernel)
+    want, want_vjp = jax.vjp(lambda parts, k: ops.conv(jnp.concatenate(parts, -1), k, **how), parts, kernel)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    np.testing.assert_allclose(y, want, atol=1e-4)
+    for a, b in zip(jax.tree.leaves(vjp(g)), jax.tree.leaves(want_vjp(g)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_several_arrays_must_agree_in_all_but_channels():
+    a, b = np.zeros((1, 4, 4, 2), np.float32), np.zeros((1, 4, 5, 2), np.float32)
+    with pytest.raises(JaxsegError, match=r"float32\[1, 4, 4, 2\], float32\[1, 4, 5, 2\]; they must agree"):
+        ops.conv((a, b), np.zeros((3, 3, 4, 1), np.float32))
+    with pytest.raises(JaxsegError, match="empty tuple"):
+        ops.conv((), np.zeros((3, 3, 4, 1), np.float32))
+
+
 def test_bfloat16_stays_and_sums_in_float32(rng):
     x, kernel, how = make(rng, "3x3")
     narrow = [jnp.asarray(a, jnp.bfloat16) for a in (x, kernel)]

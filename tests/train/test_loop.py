@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,8 +113,6 @@ def test_killed_at_any_moment_it_ends_where_it_would_have(whole, tmp_path):
 
 
 def damaged_copy(whole, tmp_path, damage):
-    import shutil
-
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     newest = tmp_path / "checkpoints" / "6"
     damage(newest)
@@ -142,8 +141,6 @@ def truncate(folder):
 
 
 def empty(folder):
-    import shutil
-
     shutil.rmtree(folder)
     folder.mkdir()
 
@@ -160,8 +157,34 @@ def test_damage_is_found_and_the_one_before_is_taken(whole, tmp_path, damage):
     assert len(said) == 1
     assert "checkpoints/6 is damaged" in said[0]
     assert "trying the one before" in said[0]
+    assert (tmp_path / "checkpoints" / "6").is_dir()  # reading removes nothing
     loop.train(EXPERIMENT, tmp_path)  # and training goes on from there to the same end
     assert_bit_equal(final_state(whole[0]), final_state(tmp_path))
+
+
+def test_a_damaged_best_checkpoint_does_not_stop_a_resume(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "checkpoints" / "6")
+    for step in (tmp_path / "best").iterdir():
+        empty(step)
+    with pytest.raises(JaxsegError, match="all 1 checkpoints in .*best are damaged"):
+        evaluate.load_variables(EXPERIMENT, tmp_path)
+    said = []
+    loop.train(EXPERIMENT, tmp_path, say=said.append)
+    assert any("best is sound; the next evaluation saves its own" in line for line in said)
+    assert_bit_equal(final_state(whole[0]), final_state(tmp_path))
+    evaluate.load_variables(EXPERIMENT, tmp_path)
+
+
+def test_a_pause_does_not_move_the_speed_for_long(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    speed = loop._Speed(batch_size=8)
+    shown = []
+    for seconds in (30.0, 1.0, 1.0, 1.0, 600.0, 1.0, 1.0):  # compiling, and the lid of a laptop closed
+        now[0] += 2 * seconds
+        shown.append(speed.waited(2))
+    assert shown[2:] == [8.0] * 5
 
 
 def test_another_experiment_is_refused(whole):

@@ -1,0 +1,53 @@
+"""Two processes, as on two hosts: they train, save and go on, and the numbers are those of one process."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxseg.train import loop
+from jaxseg.train.log import read_records
+from tests.helpers import tiny_experiment
+
+PROGRAM = """
+import sys
+from jaxseg.train import loop, parallel
+parallel.connect_hosts()
+from tests.helpers import tiny_experiment
+print(loop.train(tiny_experiment(devices=None, spread=sys.argv[1], save_every=3), sys.argv[2]).step)
+"""
+
+
+def train_on_two_hosts(spread, workdir):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    processes = []
+    for index in range(2):
+        hosts = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
+        env = os.environ | hosts | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+        command = [sys.executable, "-c", PROGRAM, spread, str(workdir)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(command, cwd=Path(__file__).parents[2], env=env, **pipes))
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [p.returncode for p in processes] == [0, 0], said
+    return said
+
+
+@pytest.mark.parametrize("spread", ["jit", "pmap"])
+def test_two_hosts_train_like_one(spread, tmp_path):
+    loop.train(tiny_experiment(), tmp_path / "one")
+    train_on_two_hosts(spread, tmp_path / "two")
+    losses = [
+        [r["train/loss"] for r in read_records(tmp_path / folder / "metrics.jsonl") if "train/loss" in r]
+        for folder in ("one", "two")
+    ]
+    assert len(losses[0]) == 3
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    said = train_on_two_hosts(spread, tmp_path / "two")  # both find the checkpoint and have nothing left to do
+    assert all("step 6 of 6" in err for _, err in said[:1])
+    assert [out.split()[-1] for out, _ in said] == ["6", "6"]
