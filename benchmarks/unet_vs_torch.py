@@ -1,6 +1,7 @@
 """U-Net and FCN-8s against the same networks in PyTorch on this CPU.
 
-``python benchmarks/unet_vs_torch.py [--quick] [--size 512] [--batch 2] [--norm none|batch] [--rounds 5]``
+``python benchmarks/unet_vs_torch.py [--quick] [--size 512] [--batch 2] [--norm none|batch] [--rounds 5]
+[--only unet|fcn] [--paper-padding]``
 
 Prints, for inference and for a whole training step (cross-entropy, SGD with momentum), the medians in seconds and the
 median of the ratios jaxseg / PyTorch (below 1: jaxseg is faster), and the memory. Both run in one process, in turns,
@@ -54,30 +55,40 @@ class TorchUNet(nn.Module):
 
 
 class TorchFCN8(nn.Module):
-    def __init__(self, classes: int, wide: int):
+    """``paper``: the image padded by 100 and the scores cropped back, as the authors'."""
+
+    def __init__(self, classes: int, wide: int, paper: bool):
         super().__init__()
+        self.paper = paper
         stages = ((3, 64, 2), (64, 128, 2), (128, 256, 3), (256, 512, 3), (512, 512, 3))
         self.stages = nn.ModuleList()
         for c, o, depth in stages:
             layers = []
             for i in range(depth):
-                layers += [nn.Conv2d(o if i else c, o, 3, padding=1), nn.ReLU(inplace=True)]
-            self.stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-        self.fc6, self.fc7 = nn.Conv2d(512, wide, 7, padding=3), nn.Conv2d(wide, wide, 1)
+                padding = 100 if paper and c == 3 and not i else 1
+                layers += [nn.Conv2d(o if i else c, o, 3, padding=padding), nn.ReLU(inplace=True)]
+            self.stages.append(nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True)))
+        self.fc6, self.fc7 = nn.Conv2d(512, wide, 7, padding=0 if paper else 3), nn.Conv2d(wide, wide, 1)
         self.scores = nn.ModuleList(nn.Conv2d(c, classes, 1) for c in (wide, 512, 256))
-        self.twice = nn.ModuleList(nn.ConvTranspose2d(classes, classes, 4, 2, 1, bias=False) for _ in range(2))
-        self.eight = nn.ConvTranspose2d(classes, classes, 16, 8, 4, groups=classes, bias=False)
+        twice = (nn.ConvTranspose2d(classes, classes, 4, 2, 0 if paper else 1, bias=False) for _ in range(2))
+        self.twice = nn.ModuleList(twice)
+        self.eight = nn.ConvTranspose2d(classes, classes, 16, 8, 0 if paper else 4, groups=classes, bias=False)
         self.eight.requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pools = []
+        size, pools = x.shape[2:], []
         for stage in self.stages:
             x = stage(x)
             pools.append(x)
         x = self.scores[0](F.relu(self.fc7(F.relu(self.fc6(x)))))
-        x = self.twice[0](x) + self.scores[1](pools[3])
-        x = self.twice[1](x) + self.scores[2](pools[2])
-        return self.eight(x)
+        for twice, score, pool, offset in zip(self.twice, self.scores[1:], (pools[3], pools[2]), (5, 9)):
+            x, skip = twice(x), score(pool)
+            x = x + crop(skip, offset, x.shape[2:]) if self.paper else crop(x, 0, skip.shape[2:]) + skip
+        return crop(self.eight(x), 31 if self.paper else 0, size)
+
+
+def crop(x: torch.Tensor, offset: int, size: torch.Size) -> torch.Tensor:
+    return x[:, :, offset : offset + size[0], offset : offset + size[1]]
 
 
 def jax_calls(model, images: np.ndarray, labels: np.ndarray):
@@ -160,6 +171,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--norm", choices=("none", "batch"), default="none")
     parser.add_argument("--only", choices=("unet", "fcn"))
+    parser.add_argument("--paper-padding", action="store_true", help="FCN-8s with the image padded by 100")
     args = parser.parse_args()
     if args.quick:
         args.size, args.rounds = 64, 3
@@ -170,8 +182,10 @@ def main() -> None:
         other = TorchUNet(21, base, args.norm)
         compare(f"U-Net {base}, norm {args.norm}", mine, other, args.batch, args.size, args.rounds)
     if args.only != "unet":
-        mine = FCN(21, fc_features=wide, paper_padding=False, dropout=0.0)
-        compare("FCN-8s, VGG-16", mine, TorchFCN8(21, wide), args.batch, args.size, args.rounds)
+        mine = FCN(21, fc_features=wide, paper_padding=args.paper_padding, dropout=0.0)
+        other = TorchFCN8(21, wide, args.paper_padding)
+        name = "FCN-8s, VGG-16" + ", padded by 100" * args.paper_padding
+        compare(name, mine, other, args.batch, args.size, args.rounds)
 
 
 if __name__ == "__main__":

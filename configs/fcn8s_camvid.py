@@ -1,22 +1,30 @@
-"""FCN-8s on CamVid (11 classes), all at once, on pretrained VGG-16 convolutions.
+"""FCN on CamVid (11 classes), on pretrained VGG-16 convolutions: FCN-8s all at once, or 32s -> 16s -> 8s in stages.
 
 Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions trained on BGR images (see
-``jaxseg.weights.read_vgg16``), or nothing to begin from scratch.
+``jaxseg.weights.read_vgg16``), or ``--vgg ""`` to begin from scratch.
 
-    jaxseg train fcn8s_camvid --workdir runs/fcn8s_camvid --root DIR --vgg FILE            # 360x480, GPU or TPU
-    jaxseg train fcn8s_camvid --workdir runs/fcn8s_camvid --root DIR --vgg FILE --fast   # 180x240, two CPU cores
+    jaxseg train fcn8s_camvid --workdir runs/fcn8s --root DIR --vgg FILE            # 360x480, GPU or TPU
+    jaxseg train fcn8s_camvid --workdir runs/fcn8s --root DIR --vgg FILE --fast   # 180x240, two CPU cores
+
+In stages, each beginning with what the coarser net learnt (Long et al. 2015, section 4.2):
+
+    jaxseg train fcn8s_camvid --workdir runs/fcn32s --root DIR --vgg FILE --stride 32
+    jaxseg train fcn8s_camvid --workdir runs/fcn16s --root DIR --stride 16 --coarser runs/fcn32s
+    jaxseg train fcn8s_camvid --workdir runs/fcn8s --root DIR --stride 8 --coarser runs/fcn16s
 
 Measured: not yet to the end. ``--fast --steps 800`` on 2 CPU cores reached a val mIoU of 0.346 at step 400,
 at 2.2 to 2.7 images/s.
 """
 
 from functools import partial
+from typing import Literal
 
 from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, Resize, Shapes, camvid
-from jaxseg.models import FCN8s
+from jaxseg.models import FCN, fcn
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
+from jaxseg.train.evaluate import load_run
 from jaxseg.weights import read_vgg16, with_vgg16
 
 
@@ -25,15 +33,24 @@ def get_config(
     root: str = "../shared/data/camvid",
     vgg: str = "../shared/weights/vgg16_hed.npz",
     fast: bool = False,
+    stride: Literal[32, 16, 8] = 8,
+    coarser: str = "",
 ) -> Experiment:
     train, val = (Shapes(s, length=8) if tiny else camvid(root, s) for s in ("train", "val"))
     size = (64, 64) if tiny else (180, 240) if fast else (360, 480)
+    if coarser:
+        pretrained = partial(begin_as, coarser)
+    elif vgg and not tiny:
+        pretrained = partial(with_vgg16, layers=read_vgg16(vgg, bgr=True))
+    else:
+        pretrained = None
     return Experiment(
-        model=FCN8s(
+        model=FCN(
             num_classes=len(train.classes),
+            stride=stride,
             fc_features=8 if tiny else 512 if fast else 4096,
             paper_padding=not (tiny or fast),
-            at_once=True,
+            at_once=stride == 8 and not coarser,
         ),
         task=semantic(train.classes, palette=train.palette),
         data=Data(
@@ -49,12 +66,17 @@ def get_config(
             schedule="poly",
             warmup_steps=1 if tiny else 50,
             # The first two stages stay as pretrained; the other pretrained layers move more slowly than the new ones.
-            rates=() if tiny or not vgg else (("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1)),
+            rates=(("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1)) if pretrained else (),
         ),
-        pretrained=None if tiny or not vgg else partial(with_vgg16, layers=read_vgg16(vgg, bgr=True)),
+        pretrained=pretrained,
         steps=2 if tiny else 1600 if fast else 8000,
         batch_size=8 if tiny or not fast else 4,
         eval_batch_size=8,
         eval_every=1 if tiny else 400,
         save_every=1 if tiny else 400,
     )
+
+
+def begin_as(workdir, variables):
+    """Fresh ``variables`` of a finer FCN with all that the coarser one of ``workdir`` learnt."""
+    return fcn.transfer(load_run(workdir)[1], variables)

@@ -8,12 +8,17 @@ jaxseg models
 """
 
 import argparse
+import errno
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from jaxseg.types import JaxsegError
+
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,24 +28,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and known.command != "train":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     _set_up_jax()
-    from jaxseg import commands
-
     try:
-        if known.command == "train":
-            return commands.train(known, rest)
-        run = {
-            "eval": commands.evaluate,
-            "predict": commands.predict,
-            "demo": commands.demo,
-            "models": commands.models,
-        }
-        return run[known.command](known)
+        with _threads_silent_on_full_disks():
+            return _run(known, rest)
     except JaxsegError as error:
         print(f"jaxseg: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        print(
+            f"jaxseg: can't write{where}: {error.strerror}; what was saved before is kept: free some space, or choose "
+            "a folder that can be written, and run the same command again",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("jaxseg: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    from jaxseg import commands
+
+    if known.command == "train":
+        return commands.train(known, rest)
+    run = {"eval": commands.evaluate, "predict": commands.predict, "demo": commands.demo, "models": commands.models}
+    return run[known.command](known)
+
+
+@contextmanager
+def _threads_silent_on_full_disks() -> Iterator[None]:
+    """TensorBoard writes in a thread, whose traceback would bury the line that tells what the main thread met."""
+    before = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        if getattr(failure.exc_value, "errno", None) not in _DISK_FAULTS:
+            before(failure)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,6 @@
 """What each command of the command line does, from parsed arguments to files and printed lines."""
 
 import argparse
-import json
 import math
 import shlex
 import shutil
@@ -34,7 +33,7 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     overrides = ["--help"] if arguments.settings else overrides
     experiment = config.load_config(file, overrides, tiny=arguments.tiny, prog=command)
     build.open_workdir(experiment, workdir)
-    _note_config(workdir, file, arguments.tiny, overrides)
+    build.note_config(workdir, file, arguments.tiny, overrides)
     result = loop.train(experiment, workdir)
     if result.stopped:
         print(f"stopped at step {result.step}, saved; to go on: {shlex.join([*command.split(), *overrides])}")
@@ -51,8 +50,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from jaxseg.train import evaluate as evaluation
     from jaxseg.train.checkpoint import write_json
 
-    experiment = _noted_experiment(arguments.workdir)
-    variables, step = evaluation.load_variables(experiment, arguments.workdir, arguments.checkpoint)
+    experiment, variables, step = evaluation.load_run(arguments.workdir, arguments.checkpoint)
     scores, sheet = evaluation.evaluate(experiment, variables)
     print(f"{arguments.checkpoint} checkpoint, step {step}")
     _print_scores(experiment, scores)
@@ -68,8 +66,8 @@ def predict(arguments: argparse.Namespace) -> int:
     from jaxseg.infer import Predictor
 
     files = _picture_files(arguments.images)
-    experiment = _noted_experiment(arguments.workdir)
-    predictor = Predictor.load(experiment, arguments.workdir, arguments.checkpoint)
+    predictor = Predictor.load(arguments.workdir, arguments.checkpoint)
+    experiment = predictor.experiment
     classes, palette = experiment.data.val.classes, np.asarray(experiment.data.val.palette, np.uint8)
     failed = 0
     for file in track(files, "predict", disable=len(files) < 3):
@@ -119,22 +117,6 @@ def models(arguments: argparse.Namespace) -> int:
         table.add_row(type(model).__name__, PAPERS[module], source, count, f"configs/{file.name}")
     Console(width=max(160, shutil.get_terminal_size().columns)).print(table)
     return 0
-
-
-def _note_config(workdir: Path, file: Path, tiny: bool, overrides: Sequence[str]) -> None:
-    """Keep the config beside what it trained, so that eval and predict need the folder alone."""
-    from jaxseg.train.checkpoint import write_json
-
-    if file.resolve() != (workdir / "config.py").resolve():
-        shutil.copyfile(file, workdir / "config.py")
-    write_json(workdir / "command.json", {"tiny": tiny, "overrides": list(overrides)})
-
-
-def _noted_experiment(workdir: Path) -> Experiment:
-    if not (workdir / "command.json").exists():
-        raise JaxsegError(f"--workdir {workdir} holds no run; train first: jaxseg train CONFIG --workdir {workdir}")
-    command = json.loads((workdir / "command.json").read_text())
-    return config.load_config(workdir / "config.py", command["overrides"], tiny=command["tiny"])
 
 
 def _picture_files(paths: Sequence[Path]) -> list[Path]:

@@ -1,6 +1,8 @@
 """The command line, end to end: train, stop, go on, evaluate, predict; and what it says of bad input."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +14,23 @@ from PIL import Image
 
 from jaxseg import cli
 from jaxseg.data import Shapes, read_mask
+from jaxseg.data.pipeline import _order
 
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIG = """
 from tests.helpers import tiny_experiment
 def get_config(tiny=False):
     return tiny_experiment(steps=4)
+"""
+
+FOLDER_CONFIG = """
+import dataclasses
+from jaxseg.data import Folder, Shapes
+from tests.helpers import tiny_experiment
+def get_config(tiny=False):
+    folder = Folder({root!r} + "/images", {root!r} + "/masks", Shapes().classes)
+    e = tiny_experiment(steps=20, batch_size=2)
+    return dataclasses.replace(e, data=dataclasses.replace(e.data, train=folder))
 """
 
 
@@ -92,6 +105,50 @@ def test_what_can_be_mended_is_one_line_and_code_2(arguments, message, capsys, t
     assert message in error
     assert error.startswith("jaxseg: ")
     assert "\n" not in error
+
+
+def test_a_damaged_image_ends_training_with_its_name_and_mended_it_goes_on(tmp_path, capsys):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    shapes = Shapes("train", size=(32, 32), length=40)
+    for i in range(40):
+        Image.fromarray(shapes[i]["image"]).save(tmp_path / "images" / f"{i:02}.png")
+        Image.fromarray(shapes[i]["label"]).save(tmp_path / "masks" / f"{i:02}.png")
+    (tmp_path / "mine.py").write_text(FOLDER_CONFIG.format(root=str(tmp_path)))
+    late = tmp_path / "images" / f"{_order(0, 0, 40)[30]:02}.png"  # first read for step 16, of 2 images each
+    whole = late.read_bytes()
+    late.write_bytes(whole[: len(whole) // 2])
+    command = ["train", str(tmp_path / "mine.py"), "--workdir", str(tmp_path / "run")]
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith(f"jaxseg: {late}")
+    saved = [int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir() if p.name.isdigit()]
+    assert max(saved) >= 8
+    late.write_bytes(whole)
+    assert cli.main(command) == 0
+    assert f"at step {max(saved)} of 20" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("most", [3_000, 120_000])
+def test_a_full_disk_is_one_line_and_code_2(trained, tmp_path, most):
+    """Real writes that fail, some in the background: no file may grow beyond so many bytes. What stood there stays."""
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "4")
+    program = (
+        "import resource, sys; from jaxseg import cli;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}));"
+        f"sys.exit(cli.main(['train', {str(workdir / 'config.py')!r}, '--workdir', {str(workdir)!r}]))"
+    )
+    env = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, env=env, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith("jaxseg: ")
+    assert "free some space" in error
+    assert "Traceback" not in done.stderr
+    assert cli.main(["train", str(workdir / "config.py"), "--workdir", str(workdir)]) == 0
 
 
 def test_misspelt_settings_and_commands(capsys):

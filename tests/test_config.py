@@ -5,10 +5,12 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from jaxseg import config
-from jaxseg.train import loop
+from jaxseg import cli, config
+from jaxseg.train import build, loop
+from jaxseg.train.evaluate import load_run
 from jaxseg.types import JaxsegError
 from tests.helpers import tiny_experiment
 
@@ -30,6 +32,20 @@ def test_a_config_tells_its_story(name):
     story = __import__("sys").modules.get(get_config.__module__, None) or get_config.__globals__
     text = story["__doc__"] if isinstance(story, dict) else story.__doc__
     assert f"jaxseg train {name}" in text
+
+
+def test_a_finer_fcn_begins_with_what_the_coarser_one_learnt(tmp_path):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        command = ["train", "fcn8s_camvid", "--tiny", "--workdir", str(tmp_path), "--stride", "32"]
+        assert cli.main([*command, "--steps", "1"]) == 0
+        _, learnt, _ = load_run(tmp_path)
+        finer = config.load_config("fcn8s_camvid", ["--stride", "16", "--coarser", str(tmp_path)], tiny=True)
+        begun = build.build(finer).state.variables
+    assert finer.model.stride == 16
+    names = set(begun["params"]) - set(learnt["params"])
+    assert names == {"score_pool4", "upscore_pool4"}
+    for name, part in learnt["params"].items():
+        jax.tree.map(np.testing.assert_array_equal, begun["params"][name], part)
 
 
 def test_overrides_are_typed():

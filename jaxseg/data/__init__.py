@@ -3,6 +3,7 @@ needed.
 """
 
 from jaxseg.data.folder import Folder, camvid
+from jaxseg.data.frequencies import class_frequencies
 from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
@@ -24,6 +25,7 @@ __all__ = [
     "camvid",
     "check_labels",
     "cityscapes",
+    "class_frequencies",
     "crop_masks",
     "eval_batches",
     "oxford_iiit_pet",

@@ -97,7 +97,8 @@ def write_png(path: str | os.PathLike, array: np.ndarray, *, palette: np.ndarray
     """Save uint8 [H, W, 3] as RGB; integers [H, W] as 8-bit grey, or 16-bit where a value exceeds 255.
 
     With ``palette`` [K, 3] uint8, indices [H, W] are saved as a palette PNG, which :func:`read_mask` reads
-    back as the same indices and viewers show in colour. Folders are made as needed; gives the path back.
+    back as the same indices and viewers show in colour. Folders are made as needed; gives the path back. The file
+    appears whole or not at all.
     """
     path = pathlib.Path(path)
     array = np.asarray(array)
@@ -118,8 +119,16 @@ def write_png(path: str | os.PathLike, array: np.ndarray, *, palette: np.ndarray
             colours = np.zeros((256, 3), np.uint8)
             colours[: len(palette)] = palette
             image.putpalette(colours.tobytes())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, format="PNG")
+    partial = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(partial, format="PNG")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise JaxsegError(
+            f"{path} can't be written: {error.strerror or error}; free some space or choose another folder"
+        ) from error
     return path
 
 

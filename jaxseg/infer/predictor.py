@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxseg import ops
 from jaxseg.config import Experiment
-from jaxseg.train.evaluate import load_variables
+from jaxseg.train.evaluate import load_run
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Predictor:
     variables: Any
 
     @classmethod
-    def load(cls, experiment: Experiment, workdir: str | Path, which: str = "best") -> "Predictor":
-        """The predictor of a run's best (or latest) checkpoint."""
-        return cls(experiment, load_variables(experiment, workdir, which)[0])
+    def load(cls, workdir: str | Path, which: str = "best") -> "Predictor":
+        """The predictor of what ``jaxseg train`` left in ``workdir``: its best (or latest) checkpoint."""
+        experiment, variables, _ = load_run(workdir, which)
+        return cls(experiment, variables)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``image [H, W, 3]`` uint8 -> classes ``[H, W]`` int32."""

@@ -11,6 +11,7 @@ region: vmap them over a batch, and average with :func:`weighted_mean`.
 """
 
 from jaxseg.losses.border import unet_weight_map
+from jaxseg.losses.class_weights import frequency_weights
 from jaxseg.losses.mixed import cross_entropy_and_dice
 from jaxseg.losses.overlap import dice, jaccard, lovasz_softmax, tversky
 from jaxseg.losses.pixel import cross_entropy, focal, ohem_cross_entropy
@@ -23,6 +24,7 @@ __all__ = [
     "cross_entropy_and_dice",
     "dice",
     "focal",
+    "frequency_weights",
     "jaccard",
     "lovasz_softmax",
     "ohem_cross_entropy",

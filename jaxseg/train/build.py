@@ -1,7 +1,8 @@
 """What a run is made of, built once from an experiment; and the folder it works in."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,21 @@ def open_workdir(experiment: Experiment, workdir: Path) -> None:
         write_json(path, config.settings(experiment))
     except OSError as error:
         raise JaxsegError(f"--workdir {workdir} can't be written: {error.strerror}; choose another folder") from error
+
+
+def note_config(workdir: Path, file: Path, tiny: bool, overrides: Sequence[str]) -> None:
+    """Keep the config beside what it trains, so that whoever reads the run later needs its folder alone."""
+    if file.resolve() != (workdir / "config.py").resolve():
+        shutil.copyfile(file, workdir / "config.py")
+    write_json(workdir / "command.json", {"tiny": tiny, "overrides": list(overrides)})
+
+
+def noted_experiment(workdir: Path) -> Experiment:
+    """The experiment whose config was noted in a run's folder."""
+    if not (workdir / "command.json").exists():
+        raise JaxsegError(f"--workdir {workdir} holds no run; train first: jaxseg train CONFIG --workdir {workdir}")
+    command = json.loads((workdir / "command.json").read_text())
+    return config.load_config(workdir / "config.py", command["overrides"], tiny=command["tiny"])
 
 
 def _check_classes(e: Experiment, variables: Any, example: Batch) -> None:

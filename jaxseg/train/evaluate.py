@@ -10,7 +10,7 @@ import numpy as np
 from jaxseg.config import Experiment
 from jaxseg.data import pipeline
 from jaxseg.train import parallel
-from jaxseg.train.build import Run, build
+from jaxseg.train.build import Run, build, noted_experiment
 from jaxseg.train.checkpoint import Checkpoints
 from jaxseg.train.step import make_eval_step
 from jaxseg.types import Batch, JaxsegError
@@ -22,6 +22,12 @@ def evaluate(experiment: Experiment, variables: Any, *, shown: int = SHOWN) -> t
     """``(scores, contact sheet)`` of ``variables`` over the validation source."""
     mesh = parallel.spread("jit", devices=experiment.devices)
     return _evaluate(experiment, jax.jit(make_eval_step(experiment.model, experiment.task)), mesh, variables, shown)
+
+
+def load_run(workdir: str | Path, which: str = "best") -> tuple[Experiment, Any, int]:
+    """``(experiment, variables, step)`` of what ``jaxseg train`` left in ``workdir``: its best or latest checkpoint."""
+    experiment = noted_experiment(Path(workdir))
+    return experiment, *load_variables(experiment, workdir, which)
 
 
 def load_variables(experiment: Experiment, workdir: str | Path, which: str = "best") -> tuple[Any, int]:

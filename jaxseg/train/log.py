@@ -33,7 +33,9 @@ class Log:
         self.path = workdir / "metrics.jsonl"
         _drop_after(self.path, start)
         self.file = self.path.open("a", buffering=1)
-        self.events = SummaryWriter(str(workdir / "events"), purge_step=start + 1 if start else None)
+        # Its thread dies on a full disk; with the usual queue of 10 the next record would then wait for ever.
+        options = {"max_queue": 100_000, "purge_step": start + 1 if start else None}
+        self.events = SummaryWriter(str(workdir / "events"), **options)
         self.progress = Progress(
             TextColumn("[bold]train"),
             BarColumn(bar_width=None),
