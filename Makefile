@@ -5,7 +5,7 @@ EXTRAS ?= test,lint
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)            ## train a small U-Net on built-in data and draw what it learnt

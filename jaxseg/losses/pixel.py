@@ -7,6 +7,7 @@ needs no vmap. For the rule of void see :mod:`jaxseg.losses`.
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxseg.losses.reduce import (
     Reduction,
@@ -25,7 +26,7 @@ def cross_entropy(
     labels: Array,
     *,
     ignore_index: int = VOID,
-    class_weights: Array | None = None,
+    class_weights: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     pixel_weights: Array | None = None,
     reduction: Reduction = "mean",
@@ -74,7 +75,7 @@ def focal(
     *,
     gamma: float = 2.0,
     ignore_index: int = VOID,
-    class_weights: Array | None = None,
+    class_weights: ArrayLike | None = None,
     pixel_weights: Array | None = None,
     reduction: Reduction = "mean",
 ) -> Array:
@@ -123,7 +124,7 @@ def ohem_cross_entropy(
     threshold: float | None = None,
     min_kept: int = 0,
     ignore_index: int = VOID,
-    class_weights: Array | None = None,
+    class_weights: ArrayLike | None = None,
 ) -> Array:
     """Cross-entropy over the hardest pixels only, hardness being ``nll_y`` without class weights.
 

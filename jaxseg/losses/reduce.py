@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxseg.metrics.labels import split_void
 from jaxseg.types import Array, JaxsegError, mean_over_devices
@@ -92,7 +93,7 @@ def pick(values: Array, truth: Array) -> Array:
 
 
 def pixel_weight(
-    name: str, truth: Array, valid: Array, class_weights: Array | None, pixel_weights: Array | None
+    name: str, truth: Array, valid: Array, class_weights: ArrayLike | None, pixel_weights: Array | None
 ) -> tuple[Array, Array, Array | None]:
     """``v = valid * pixel_weights``, ``v w_y`` of each pixel's class y, and w in the rank of ``truth``, if any."""
     v = valid.astype(jnp.float32)

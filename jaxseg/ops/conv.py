@@ -49,7 +49,7 @@ def conv(
     ``jax.jvp`` is refused. Source: Dumoulin & Visin 2016, "A guide to convolution arithmetic", sections 2
     and 5.
     """
-    parts = x if isinstance(x, tuple) else (x,)
+    parts = tuple(x) if isinstance(x, tuple | list) else (x,)
     _check_parts(parts)
     geometry = Geometry(
         pair("stride", stride, 1), sides("padding", padding), pair("dilation", dilation, 1), int(groups)
