@@ -26,10 +26,10 @@ def get_config(tiny: bool = False) -> Experiment:
             prepare=Resize(val.size),
         ),
         optimizer=Optimizer(kind="adamw", learning_rate=4e-3, schedule="cosine"),
-        steps=2 if tiny else 800,
+        steps=2 if tiny else 1000,
         batch_size=8,
         eval_batch_size=8 if tiny else 40,
-        eval_every=1 if tiny else 200,
-        save_every=1 if tiny else 200,
+        eval_every=1 if tiny else 250,
+        save_every=1 if tiny else 250,
         log_every=1 if tiny else 10,
     )
