@@ -3,26 +3,33 @@ PYTHON ?= python3
 VENV   ?= .venv
 EXTRAS ?= test,lint
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+READY  := $(VENV)/.ready
+TOOLS  := $(VENV)/.tools
+# Bytecode is made when a module is first imported: most of what is installed never is.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .PHONY: demo test lint clean
 .DEFAULT_GOAL := demo
 
-demo: $(STAMP)            ## train a small U-Net on built-in data and draw what it learnt
+demo: $(READY)            ## train a small U-Net on built-in data and draw what it learnt
 	$(BIN)/jaxseg demo --workdir runs/demo
 
-test: $(STAMP)            ## the test suite
+test: $(TOOLS)            ## the test suite
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)            ## style and types
+lint: $(TOOLS)            ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-$(STAMP): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxseg needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(INSTALL) -e .
+	touch $@
+
+$(TOOLS): $(READY)
+	$(INSTALL) -e '.[$(EXTRAS)]'
 	touch $@
 
 clean:

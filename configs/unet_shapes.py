@@ -29,7 +29,7 @@ def get_config(tiny: bool = False) -> Experiment:
         steps=2 if tiny else 1000,
         batch_size=8,
         eval_batch_size=8 if tiny else 40,
-        eval_every=1 if tiny else 250,
-        save_every=1 if tiny else 250,
+        eval_every=1 if tiny else 500,
+        save_every=1 if tiny else 500,
         log_every=1 if tiny else 10,
     )
