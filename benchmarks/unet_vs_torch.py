@@ -1,14 +1,17 @@
 """U-Net and FCN-8s against the same networks in PyTorch on this CPU.
 
 ``python benchmarks/unet_vs_torch.py [--quick] [--size 512] [--batch 2] [--norm none|batch] [--rounds 5]
-[--only unet|fcn] [--paper-padding]``
+[--only unet|fcn] [--paper-padding] [--memory]``
 
 Prints, for inference and for a whole training step (cross-entropy, SGD with momentum), the medians in seconds and the
-median of the ratios jaxseg / PyTorch (below 1: jaxseg is faster), and the memory. Both run in one process, in turns,
-float32, the same weights nowhere compared (tests do that); PyTorch's arrays are channels_last, its faster layout.
+median of the ratios jaxseg / PyTorch (below 1: jaxseg is faster). Both run in one process, in turns, float32, the same
+weights nowhere compared (tests do that); PyTorch's arrays are channels_last, its faster layout. ``--memory`` prints
+instead the peak of each side's memory in training, each in a process of its own.
 """
 
 import argparse
+import multiprocessing
+import resource
 import statistics
 import time
 
@@ -142,15 +145,30 @@ def torch_calls(model: nn.Module, images: np.ndarray, labels: np.ndarray):
     return infer, train
 
 
-def compare(name: str, model, torch_model: nn.Module, batch: int, size: int, rounds: int) -> None:
+def networks(which: str, args: argparse.Namespace):
+    """``(name, jaxseg's, PyTorch's)``."""
+    base, wide = (16, 128) if args.quick else (64, 4096)
+    if which == "unet":
+        mine = UNet(21, base=base, norm=args.norm, dropout=0.0)
+        return f"U-Net {base}, norm {args.norm}", mine, TorchUNet(21, base, args.norm)
+    mine = FCN(21, fc_features=wide, paper_padding=args.paper_padding, dropout=0.0)
+    name = "FCN-8s, VGG-16" + ", padded by 100" * args.paper_padding
+    return name, mine, TorchFCN8(21, wide, args.paper_padding)
+
+
+def example(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    images = rng.uniform(size=(batch, size, size, 3)).astype(np.float32)
-    labels = rng.integers(0, 21, size=(batch, size, size)).astype(np.int32)
-    *mine, need = jax_calls(model, images, labels)
-    other = torch_calls(torch_model, images, labels)
+    images = rng.uniform(size=(args.batch, args.size, args.size, 3)).astype(np.float32)
+    return images, rng.integers(0, 21, size=(args.batch, args.size, args.size)).astype(np.int32)
+
+
+def compare(which: str, args: argparse.Namespace) -> None:
+    name, model, torch_model = networks(which, args)
+    *mine, need = jax_calls(model, *example(args))
+    other = torch_calls(torch_model, *example(args))
     for what, f, g, temporary in zip(("inference", "training step"), mine, other, need):
         times = []
-        for i in range(rounds + 1):
+        for i in range(args.rounds + 1):
             start = time.perf_counter()
             jax.block_until_ready(f())
             middle = time.perf_counter()
@@ -159,8 +177,17 @@ def compare(name: str, model, torch_model: nn.Module, batch: int, size: int, rou
                 times.append((middle - start, time.perf_counter() - middle))
         a, b = (statistics.median(t) for t in zip(*times))
         ratio = statistics.median(x / y for x, y in times)
-        row = f"{name}, {batch}x{size}x{size} | {what} | {a:.2f} | {b:.2f} | {ratio:.2f} | {temporary / 2**30:.2f}"
-        print(f"| {row} |", flush=True)
+        shape = f"{args.batch}x{args.size}x{args.size}"
+        print(f"| {name}, {shape} | {what} | {a:.2f} | {b:.2f} | {ratio:.2f} | {temporary / 2**30:.2f} |", flush=True)
+
+
+def peak_memory(side: str, which: str, args: argparse.Namespace) -> float:
+    """GiB resident at most in a process that does nothing but three training steps."""
+    _, model, torch_model = networks(which, args)
+    train = jax_calls(model, *example(args))[1] if side == "jaxseg" else torch_calls(torch_model, *example(args))[1]
+    for _ in range(3):
+        jax.block_until_ready(train())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def main() -> None:
@@ -172,20 +199,22 @@ def main() -> None:
     parser.add_argument("--norm", choices=("none", "batch"), default="none")
     parser.add_argument("--only", choices=("unet", "fcn"))
     parser.add_argument("--paper-padding", action="store_true", help="FCN-8s with the image padded by 100")
+    parser.add_argument("--memory", action="store_true", help="peak memory of training instead of times")
     args = parser.parse_args()
     if args.quick:
         args.size, args.rounds = 64, 3
-    base, wide = (16, 128) if args.quick else (64, 4096)
+    chosen = (args.only,) if args.only else ("unet", "fcn")
+    if args.memory:
+        for which in chosen:
+            for side in ("jaxseg", "PyTorch"):
+                with multiprocessing.get_context("spawn").Pool(1) as alone:
+                    print(
+                        f"{which}, {side}: {alone.apply(peak_memory, (side, which, args)):.2f} GiB at most", flush=True
+                    )
+        return
     print("| network | | jaxseg s | PyTorch s | ratio | jaxseg temporary GiB |\n|---|---|---|---|---|---|")
-    if args.only != "fcn":
-        mine = UNet(21, base=base, norm=args.norm, dropout=0.0)
-        other = TorchUNet(21, base, args.norm)
-        compare(f"U-Net {base}, norm {args.norm}", mine, other, args.batch, args.size, args.rounds)
-    if args.only != "unet":
-        mine = FCN(21, fc_features=wide, paper_padding=args.paper_padding, dropout=0.0)
-        other = TorchFCN8(21, wide, args.paper_padding)
-        name = "FCN-8s, VGG-16" + ", padded by 100" * args.paper_padding
-        compare(name, mine, other, args.batch, args.size, args.rounds)
+    for which in chosen:
+        compare(which, args)
 
 
 if __name__ == "__main__":

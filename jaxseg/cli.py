@@ -37,10 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _DISK_FAULTS:
             raise
-        where = f" {error.filename}" if error.filename else ""
         print(
-            f"jaxseg: can't write{where}: {error.strerror}; what was saved before is kept: free some space, or choose "
-            "a folder that can be written, and run the same command again",
+            f"jaxseg: {error.filename or 'a file'}: {error.strerror}; what was saved before is kept: free some space "
+            "or mend the permissions, and run the same command again",
             file=sys.stderr,
         )
         return 2

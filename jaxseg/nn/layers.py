@@ -4,7 +4,7 @@ They hold parameters and call the pure functions of :mod:`jaxseg.ops`. Padding i
 so that imported weights mean the same on odd sizes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -45,7 +45,7 @@ CAFFE = Normalization(
 class Conv(nn.Module):
     """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C, features]``, bias optional.
 
-    A tuple of arrays is their concatenation along the channels, without making it where that costs more.
+    Several arrays count as their concatenation along the channels (:func:`jaxseg.ops.conv`).
     """
 
     features: int
@@ -59,8 +59,8 @@ class Conv(nn.Module):
     bias_init: Init = nn.initializers.zeros_init()
 
     @nn.compact
-    def __call__(self, x: Array | tuple[Array, ...]) -> Array:
-        parts = x if isinstance(x, tuple) else (x,)
+    def __call__(self, x: Array | Sequence[Array]) -> Array:
+        parts = x if isinstance(x, tuple | list) else (x,)
         shape = (self.kernel_size, self.kernel_size, sum(p.shape[-1] for p in parts), self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         y = ops.conv(

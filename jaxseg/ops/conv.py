@@ -2,6 +2,7 @@
 conv_cpu.py).
 """
 
+from collections.abc import Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -17,7 +18,7 @@ from jaxseg.types import Array, JaxsegError
 
 
 def conv(
-    x: Array | tuple[Array, ...],
+    x: Array | Sequence[Array],
     kernel: Array,
     *,
     stride: IntPair = 1,
@@ -30,7 +31,7 @@ def conv(
     ``y[b, i, j, o] = sum_{u, v, c} x[b, i s + u d - p, j s + v d - p, c] kernel[u, v, c, o]``, zeros outside.
 
     Args:
-      x: ``[B, H, W, C]``, floating point; or a tuple of such arrays, whose channels count one after the other, as
+      x: ``[B, H, W, C]``, floating point; or several such arrays, whose channels count one after the other, as
         where a skip meets what comes up from below. On a CPU each is convolved by itself, which spares making
         the concatenation and its gradient.
       kernel: ``[kh, kw, C / groups, O]``, of the same dtype.
@@ -112,7 +113,7 @@ def _kernel_of_each(parts: tuple[Array, ...], kernel: Array) -> list[Array]:
 
 def _check_parts(parts: tuple[Array, ...]) -> None:
     if not parts:
-        raise JaxsegError("x is an empty tuple; expected an array [B, H, W, C], or several of the same B, H and W")
+        raise JaxsegError("x is empty; expected an array [B, H, W, C], or several of the same B, H and W")
     for x in parts:
         check_image("x", x, 4)
     if len({(x.shape[:3], x.dtype) for x in parts}) > 1:

@@ -1,6 +1,7 @@
 """Two processes, as on two hosts: they train, save and go on, and the numbers are those of one process."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -42,12 +43,18 @@ def train_on_two_hosts(spread, workdir):
 def test_two_hosts_train_like_one(spread, tmp_path):
     loop.train(tiny_experiment(), tmp_path / "one")
     train_on_two_hosts(spread, tmp_path / "two")
+    assert_same_losses(tmp_path / "one", tmp_path / "two")
+    shutil.rmtree(tmp_path / "two" / "checkpoints" / "6")
+    said = train_on_two_hosts(spread, tmp_path / "two")
+    assert "at step 3 of 6" in said[0][1]
+    assert [out.split()[-1] for out, _ in said] == ["6", "6"]
+    assert_same_losses(tmp_path / "one", tmp_path / "two")
+
+
+def assert_same_losses(one, other):
     losses = [
-        [r["train/loss"] for r in read_records(tmp_path / folder / "metrics.jsonl") if "train/loss" in r]
-        for folder in ("one", "two")
+        [r["train/loss"] for r in read_records(folder / "metrics.jsonl") if "train/loss" in r]
+        for folder in (one, other)
     ]
     assert len(losses[0]) == 3
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
-    said = train_on_two_hosts(spread, tmp_path / "two")  # both find the checkpoint and have nothing left to do
-    assert all("step 6 of 6" in err for _, err in said[:1])
-    assert [out.split()[-1] for out, _ in said] == ["6", "6"]
