@@ -12,7 +12,6 @@ mirroring the image at its border, as the paper does for the missing context of 
 2). The normalisation after each convolution is a choice; the paper has ``"none"``.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -35,7 +34,7 @@ class DoubleConv(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Array | Sequence[Array], train: bool) -> Array:
+    def __call__(self, x: Array | tuple[Array, ...] | list[Array], train: bool) -> Array:
         for i in (1, 2):
             conv = partial(Conv, use_bias=self.norm in ("none", "group"), dtype=self.dtype)
             x = conv(self.features, 3, padding=self.padding, name=f"conv{i}")(x)

@@ -4,7 +4,7 @@ They hold parameters and call the pure functions of :mod:`jaxseg.ops`. Padding i
 so that imported weights mean the same on odd sizes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -59,7 +59,7 @@ class Conv(nn.Module):
     bias_init: Init = nn.initializers.zeros_init()
 
     @nn.compact
-    def __call__(self, x: Array | Sequence[Array]) -> Array:
+    def __call__(self, x: Array | tuple[Array, ...] | list[Array]) -> Array:
         parts = x if isinstance(x, tuple | list) else (x,)
         shape = (self.kernel_size, self.kernel_size, sum(p.shape[-1] for p in parts), self.features)
         kernel = self.param("kernel", self.kernel_init, shape)

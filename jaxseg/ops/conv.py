@@ -2,7 +2,6 @@
 conv_cpu.py).
 """
 
-from collections.abc import Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -18,7 +17,7 @@ from jaxseg.types import Array, JaxsegError
 
 
 def conv(
-    x: Array | Sequence[Array],
+    x: Array | tuple[Array, ...] | list[Array],
     kernel: Array,
     *,
     stride: IntPair = 1,
