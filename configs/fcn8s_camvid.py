@@ -20,7 +20,8 @@ from functools import partial
 from typing import Literal
 
 from jaxseg.config import Data, Experiment
-from jaxseg.data import Augment, Resize, Shapes, camvid
+from jaxseg.data import CAMVID_FREQUENCIES, Augment, Resize, Shapes, camvid
+from jaxseg.losses import cross_entropy, frequency_weights
 from jaxseg.models import FCN, fcn
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
@@ -38,6 +39,7 @@ def get_config(
 ) -> Experiment:
     train, val = (Shapes(s, length=8) if tiny else camvid(root, s) for s in ("train", "val"))
     size = (64, 64) if tiny else (180, 240) if fast else (360, 480)
+    weights = None if tiny else frequency_weights(CAMVID_FREQUENCIES)
     if coarser:
         pretrained = partial(begin_as, coarser)
     elif vgg and not tiny:
@@ -52,7 +54,12 @@ def get_config(
             paper_padding=not (tiny or fast),
             at_once=stride == 8 and not coarser,
         ),
-        task=semantic(train.classes, palette=train.palette),
+        task=semantic(
+            train.classes,
+            palette=train.palette,
+            loss=partial(cross_entropy, class_weights=weights),
+            boundary=True,
+        ),
         data=Data(
             train=train,
             val=val,
@@ -69,11 +76,11 @@ def get_config(
             rates=(("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1)) if pretrained else (),
         ),
         pretrained=pretrained,
-        steps=2 if tiny else 1600 if fast else 8000,
-        batch_size=8 if tiny or not fast else 4,
+        steps=2 if tiny else 2000 if fast else 8000,
+        batch_size=2 if fast and not tiny else 8,
         eval_batch_size=8,
-        eval_every=1 if tiny else 400,
-        save_every=1 if tiny else 400,
+        eval_every=1 if tiny else 500,
+        save_every=1 if tiny else 500,
     )
 
 

@@ -12,20 +12,17 @@ command to the pictures, 6.5 images/s (docs/semantic.md has the classes, and ove
 from functools import partial
 
 from jaxseg.config import Data, Experiment
-from jaxseg.data import Augment, Resize, Shapes, camvid
+from jaxseg.data import CAMVID_FREQUENCIES, Augment, Resize, Shapes, camvid
 from jaxseg.losses import cross_entropy, frequency_weights
 from jaxseg.models import UNet
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 
-# Of CamVid's training pixels, as jaxseg.data.class_frequencies counts them.
-FREQUENCIES = (0.1754, 0.2421, 0.0102, 0.3296, 0.0467, 0.1012, 0.0122, 0.0117, 0.0611, 0.0067, 0.0030)
-
 
 def get_config(tiny: bool = False, root: str = "../shared/data/camvid", fast: bool = False) -> Experiment:
     train, val = (Shapes(s, length=8) if tiny else camvid(root, s) for s in ("train", "val"))
     size = (64, 64) if tiny else (180, 240) if fast else (360, 480)
-    weights = None if tiny else frequency_weights(FREQUENCIES)
+    weights = None if tiny else frequency_weights(CAMVID_FREQUENCIES)
     return Experiment(
         model=UNet(
             num_classes=len(train.classes),
@@ -34,7 +31,12 @@ def get_config(tiny: bool = False, root: str = "../shared/data/camvid", fast: bo
             norm="batch",
             dropout=0.1,
         ),
-        task=semantic(train.classes, palette=train.palette, loss=partial(cross_entropy, class_weights=weights)),
+        task=semantic(
+            train.classes,
+            palette=train.palette,
+            loss=partial(cross_entropy, class_weights=weights),
+            boundary=True,
+        ),
         data=Data(
             train=train,
             val=val,

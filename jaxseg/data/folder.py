@@ -159,6 +159,9 @@ def camvid(root: str | os.PathLike, split: str = "train") -> Folder:
 # fence, car, pedestrian, bicyclist.
 _CAMVID_COLORS = "808080 800000 c0c080 804080 3c28de 808000 c08080 404080 400080 404000 0080c0"
 
+CAMVID_FREQUENCIES = (0.1754, 0.2421, 0.0102, 0.3296, 0.0467, 0.1012, 0.0122, 0.0117, 0.0611, 0.0067, 0.0030)
+"""Of CamVid's training pixels, 11 classes, as :func:`jaxseg.data.class_frequencies` counts them."""
+
 
 def spread_colors(count: int) -> np.ndarray:
     """[count, 3] uint8 colours that differ: PASCAL VOC's, without its black."""
