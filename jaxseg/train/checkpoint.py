@@ -30,7 +30,10 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's own lines are not for our users
         self.directory, self.say = Path(directory).absolute(), say
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.LatestN(keep), enable_async_checkpointing=True
+            preservation_policy=ocp.checkpoint_managers.LatestN(keep),
+            enable_async_checkpointing=True,
+            # Hosts meet by name at each stage of a save; two folders saved at once must not meet by the same name.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self.directory.name),
         )
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 

@@ -129,8 +129,8 @@ def _steps(
         state, metrics = run.step(state, batch)
         pending.append((step, metrics))
         any_due = step == e.steps or any(step % every == 0 for every in due)
-        stopping = _all_hosts_agree(stop_requested(), any_due)
-        if any_due or stopping or speed.elapsed() > 0.5:
+        wish = stop_requested()
+        if any_due or wish or speed.elapsed() > 0.5:
             window += [_finite(at, values) for at, values in pending]
             per_second = speed.waited(len(pending))
             pending.clear()
@@ -143,6 +143,8 @@ def _steps(
                 }
                 log.record(step, means | about)
                 window.clear()
+        # Not before the device has been waited for: hosts that exchange two things at once may wait for each other.
+        stopping = _all_hosts_agree(wish, any_due)
         paused = time.perf_counter()
         yield step, state, stopping
         speed.forget(time.perf_counter() - paused)

@@ -19,7 +19,7 @@ import sys
 from jaxseg.train import loop, parallel
 parallel.connect_hosts()
 from tests.helpers import tiny_experiment
-print(loop.train(tiny_experiment(devices=None, spread=sys.argv[1], save_every=3), sys.argv[2]).step)
+print(loop.train(tiny_experiment(devices=None, spread=sys.argv[1], save_every=3, log_every=1), sys.argv[2]).step)
 """
 
 
@@ -41,7 +41,7 @@ def train_on_two_hosts(spread, workdir):
 
 @pytest.mark.parametrize("spread", ["jit", "pmap"])
 def test_two_hosts_train_like_one(spread, tmp_path):
-    loop.train(tiny_experiment(), tmp_path / "one")
+    loop.train(tiny_experiment(log_every=1), tmp_path / "one")
     train_on_two_hosts(spread, tmp_path / "two")
     assert_same_losses(tmp_path / "one", tmp_path / "two")
     shutil.rmtree(tmp_path / "two" / "checkpoints" / "6")
@@ -56,5 +56,5 @@ def assert_same_losses(one, other):
         [r["train/loss"] for r in read_records(folder / "metrics.jsonl") if "train/loss" in r]
         for folder in (one, other)
     ]
-    assert len(losses[0]) == 3
+    assert len(losses[0]) == 6
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
