@@ -12,8 +12,9 @@ In stages, each beginning with what the coarser net learnt (Long et al. 2015, se
     jaxseg train fcn8s_camvid --workdir runs/fcn16s --root DIR --stride 16 --coarser runs/fcn32s
     jaxseg train fcn8s_camvid --workdir runs/fcn8s --root DIR --stride 8 --coarser runs/fcn16s
 
-Measured: not yet to the end. ``--fast --steps 800`` on 2 CPU cores reached a val mIoU of 0.346 at step 400,
-at 2.2 to 2.7 images/s.
+Measured: ``--fast`` on 2 CPU cores: val mIoU 0.500 (pixel accuracy 0.847, boundary F 0.376) after 2000 steps of 2
+images in 33 min 53 s, 2.1 images/s: scores on a grid of 23x30 see no pole and few people. Not yet at 360x480, nor in
+stages.
 """
 
 from functools import partial
