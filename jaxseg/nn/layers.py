@@ -160,6 +160,13 @@ class Dropout(nn.Module):
         return jnp.where(keep, x / (1 - self.rate), 0)
 
 
+def pad_to_multiple(x: Array, multiple: int) -> Array:
+    """Zeros below and to the right of ``[B, H, W, C]``, until H and W are multiples."""
+    _, h, w, _ = x.shape
+    pad_h, pad_w = -h % multiple, -w % multiple
+    return jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0))) if pad_h or pad_w else x
+
+
 def _per_channel(v: Array) -> Array:
     """``[C]`` -> ``[1, 1, 1, C]``: broadcast on purpose, which jax can be told to insist on."""
     return v[None, None, None, :]
