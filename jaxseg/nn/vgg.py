@@ -31,17 +31,24 @@ class VGG16(nn.Module):
 
     Layers are called ``conv1_1`` ... ``conv5_3`` as in the paper's models. ``first_padding`` is the zero padding of
     conv1_1 (FCN sets it to 100). Odd sizes round up at each pooling.
+
+    ``dilated`` is DeepLab's form: 3x3 poolings padded by 1, the last two without stride, and conv5 with dilation 2, so
+    that the last map is 1/8 of the image (DeepLab v1, section 3.1). Sides of 8 n + 1 give n + 1, corners aligned.
     """
 
     first_padding: int = 1
+    dilated: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> dict[str, Array]:
         outputs = {}
         for stage, (features, depth) in enumerate(VGG16_STAGES, 1):
+            dilation = 2 if self.dilated and stage == 5 else 1
             for i in range(1, depth + 1):
-                padding = self.first_padding if stage == i == 1 else 1
-                x = nn.relu(Conv(features, 3, padding=padding, dtype=self.dtype, name=f"conv{stage}_{i}")(x))
-            x = outputs[f"pool{stage}"] = max_pool_ceil(x)
+                padding = self.first_padding if stage == i == 1 else dilation
+                conv = Conv(features, 3, padding=padding, dilation=dilation, dtype=self.dtype, name=f"conv{stage}_{i}")
+                x = nn.relu(conv(x))
+            x = ops.max_pool(x, 3, 2 if stage < 4 else 1, 1) if self.dilated else max_pool_ceil(x)
+            outputs[f"pool{stage}"] = x
         return outputs
