@@ -70,7 +70,7 @@ class DeepLab(nn.Module):
         features = VGG16(dilated=True, dtype=self.dtype, name="vgg")(x)
         x = features["pool5"]
         if self.average_pool5:
-            x = ops.average_pool(x, 3, 1, 1)
+            x = ops.avg_pool(x, 3, 1, 1)
         branch = partial(LargeFOV, self.num_classes, features=self.fc_features, dropout=self.dropout, dtype=self.dtype)
         scores = sum(branch(rate, name=f"rate{rate}")(x, train).astype(jnp.float32) for rate in self.rates)
         return {"logits": enlarge_corners(scores, images.shape), "features": features}

@@ -39,7 +39,7 @@ class PyramidPooling(nn.Module):
         conv = partial(ConvNorm, features, 1, norm=self.norm, dtype=self.dtype)
         levels = [x]
         for n in self.bins:
-            pooled = jax.vmap(partial(ops.adaptive_average_pool, size=(n, n)))(x)
+            pooled = ops.adaptive_avg_pool(x, (n, n))
             level = conv(name=f"bin{n}")(pooled, train)
             levels.append(jax.vmap(partial(ops.resize_bilinear, size=size, align_corners=True))(level))
         return tuple(levels)

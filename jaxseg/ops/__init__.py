@@ -5,12 +5,14 @@ each value; :func:`resize_nearest` for any size), :func:`bed_of_nails` (each val
 :func:`max_unpool` (each value where its window's maximum was, as :func:`max_pool_with_switches` noted),
 :func:`resize_bilinear`, :func:`resize_bicubic` (weighted means of neighbours), and :func:`transposed_conv`
 (the same with learnt weights; :func:`bilinear_kernel` to begin from, :func:`conv_matrix_1d` to see why it
-is called so). The ways that give it up: :func:`conv` with a stride, :func:`max_pool`, :func:`avg_pool`.
+is called so). The ways that give it up: :func:`conv` with a stride, :func:`max_pool`, :func:`avg_pool`,
+:func:`adaptive_avg_pool`.
 """
 
 from jaxseg.ops.batch_norm import batch_norm
 from jaxseg.ops.conv import conv
 from jaxseg.ops.pooling import (
+    adaptive_avg_pool,
     avg_pool,
     bed_of_nails,
     max_pool,
@@ -23,6 +25,7 @@ from jaxseg.ops.resize import resize_bicubic, resize_bilinear, resize_nearest
 from jaxseg.ops.transposed_conv import bilinear_kernel, conv_matrix_1d, transposed_conv
 
 __all__ = [
+    "adaptive_avg_pool",
     "avg_pool",
     "batch_norm",
     "bed_of_nails",
