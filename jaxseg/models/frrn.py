@@ -68,8 +68,7 @@ class FRRU(nn.Module):
         y = conv(name="conv1")((pooling, ops.max_pool(residual, self.scale)), train)
         y = conv(name="conv2")(y, train)
         back = Conv(residual.shape[-1], 1, dtype=self.dtype, name="back")(y)
-        size = (residual.shape[1], residual.shape[2])
-        return y, residual + jax.vmap(partial(ops.resize_nearest, size=size))(back)
+        return y, residual + ops.unpool_nearest(back, self.scale)
 
 
 class FRRN(nn.Module):
