@@ -57,6 +57,7 @@ class DeepLabV3(nn.Module):
     features: int = 256
     aux: bool = True
     dropout: float = 0.5
+    aux_dropout: float = 0.1
     norm: NormKind = "batch"
     normalization: Normalization = IMAGENET
     dtype: Any = jnp.float32
@@ -72,8 +73,9 @@ class DeepLabV3(nn.Module):
         scores = Conv(self.num_classes, 1, dtype=self.dtype, name="score")(x)
         outputs = {"logits": enlarge(scores, size), "features": features}
         if self.aux and (train or self.is_initializing()):
-            head = FCNHead(self.num_classes, features["layer3"].shape[-1] // 4, **settings, name="aux")
-            outputs["aux_logits"] = enlarge(head(features["layer3"], train), size)
+            x = features["layer3"]
+            head = FCNHead(self.num_classes, x.shape[-1] // 4, self.aux_dropout, **settings, name="aux")
+            outputs["aux_logits"] = enlarge(head(x, train), size)
         return outputs
 
 

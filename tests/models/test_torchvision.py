@@ -126,7 +126,7 @@ def test_gradients_of_deeplab_v3_in_training():
     loss = sum(w * torch.nn.functional.cross_entropy(outputs[k], target) for k, w in (("out", 1.0), ("aux", 0.5)))
     loss.backward()
 
-    model = deeplab_v3.DeepLabV3ResNet50(6, dropout=0.0)
+    model = deeplab_v3.DeepLabV3ResNet50(6, dropout=0.0, aux_dropout=0.0)
     variables = variables_from(model, arrays, names.DEEPLAB_V3, x)
 
     def ours(params):
