@@ -82,6 +82,7 @@ class ConvTranspose(nn.Module):
     kernel_size: int = 2
     stride: int = 2
     padding: int = 0
+    output_padding: int = 0
     use_bias: bool = True
     dtype: Dtype = jnp.float32
     kernel_init: Init = he_normal
@@ -90,9 +91,8 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: Array) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        y = ops.transposed_conv(
-            x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride, padding=self.padding
-        )
+        geometry = (self.stride, self.padding, self.output_padding)
+        y = ops.transposed_conv(x.astype(self.dtype), kernel.astype(self.dtype), *geometry)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
             y = y + _per_channel(bias.astype(self.dtype))
@@ -131,6 +131,11 @@ class Norm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
         if self.kind == "batch" and train:
+            if x.shape[0] * x.shape[1] * x.shape[2] == 1 and not self.is_initializing():
+                raise JaxsegError(
+                    f"batch normalisation of {list(x.shape)} in training: each channel has a single value, which "
+                    'would be replaced by its bias; use two images a device or more, or norm="group" or "frozen"'
+                )
             y, batch_mean, batch_var = ops.batch_norm(x, scale, bias, self.epsilon)
             if not self.is_initializing():
                 mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean

@@ -27,16 +27,19 @@ def max_pool_ceil(x: Array) -> Array:
 
 
 class VGG16(nn.Module):
-    """``[B, H, W, 3]`` normalised -> the five poolings, ``{"pool1": [B, H/2, W/2, 64], ..., "pool5": [..., 512]}``.
+    """``[B, H, W, 3]`` normalised -> the five stages before and after their poolings, ``{"conv1": [B, H, W, 64],
+    "pool1": [B, H/2, W/2, 64], ..., "pool5": [..., 512]}``.
 
     Layers are called ``conv1_1`` ... ``conv5_3`` as in the paper's models. ``first_padding`` is the zero padding of
-    conv1_1 (FCN sets it to 100). Odd sizes round up at each pooling.
+    conv1_1 (FCN sets it to 100). Odd sizes round up at each pooling. ``poolings``: the stages after so many keep the
+    resolution.
 
     ``dilated`` is DeepLab's form: 3x3 poolings padded by 1, the last two without stride, and conv5 with dilation 2, so
     that the last map is 1/8 of the image (DeepLab v1, section 3.1). Sides of 8 n + 1 give n + 1, corners aligned.
     """
 
     first_padding: int = 1
+    poolings: int = 5
     dilated: bool = False
     dtype: Any = jnp.float32
 
@@ -49,6 +52,10 @@ class VGG16(nn.Module):
                 padding = self.first_padding if stage == i == 1 else dilation
                 conv = Conv(features, 3, padding=padding, dilation=dilation, dtype=self.dtype, name=f"conv{stage}_{i}")
                 x = nn.relu(conv(x))
-            x = ops.max_pool(x, 3, 2 if stage < 4 else 1, 1) if self.dilated else max_pool_ceil(x)
+            outputs[f"conv{stage}"] = x
+            if self.dilated:
+                x = ops.max_pool(x, 3, 2 if stage < 4 else 1, 1)
+            elif stage <= self.poolings:
+                x = max_pool_ceil(x)
             outputs[f"pool{stage}"] = x
         return outputs

@@ -19,16 +19,16 @@ def semantic(
     *,
     palette: Any = None,
     loss: PixelLoss = losses.cross_entropy,
-    auxiliary_weight: float = 0.4,
+    auxiliary_weight: float | Callable[[Array], Array] = 0.4,
     boundary: bool = False,
 ) -> Task:
     """The task of labelling every pixel with one of ``classes``.
 
-    A batch holds ``image`` [B, H, W, 3] and ``label`` [B, H, W] (``VOID`` counts for nothing). The model
-    gives ``logits`` [B, H', W', K]; where they are smaller than the labels (U-Net's valid form) the labels
-    are cropped about their centre. Further outputs named ``aux_...`` are trained too, each with
-    ``auxiliary_weight`` (PSPNet, section 3.3). The metric is mIoU and its relatives, with ``boundary`` also
-    boundary F and boundary IoU (:func:`jaxseg.metrics.boundary_metric`); ``main_metric`` is ``miou``.
+    A batch holds ``image`` [B, H, W, 3] and ``label`` [B, H, W] (``VOID`` counts for nothing). The model gives
+    ``logits`` [B, H', W', K]; where they are smaller than the labels (U-Net's valid form) the labels are cropped about
+    their centre. Further outputs named ``aux_...`` are trained too, each with ``auxiliary_weight`` (PSPNet, section
+    3.3), a number or a function of the step (an optax schedule). The metric is mIoU and its relatives, with
+    ``boundary`` also boundary F and boundary IoU (:func:`jaxseg.metrics.boundary_metric`); ``main_metric`` is ``miou``.
     """
     classes = tuple(classes)
     metric = metrics.segmentation_metric(len(classes), classes, ignore_index=VOID)
@@ -44,7 +44,10 @@ def semantic(
     )
 
 
-def _loss(pixel_loss: PixelLoss, weight: float, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+def _loss(
+    pixel_loss: PixelLoss, weight: float | Callable[[Array], Array], outputs: Outputs, batch: Batch
+) -> tuple[Array, dict[str, Array]]:
+    weight = weight(batch["step"]) if callable(weight) else weight
     terms = {"pixel": pixel_loss(outputs["logits"], _labels_like(outputs["logits"], batch["label"]))}
     total = terms["pixel"]
     for name in sorted(outputs):

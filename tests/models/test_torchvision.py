@@ -153,11 +153,11 @@ def test_gradients_of_deeplab_v3_with_frozen_statistics():
     for name, expected in reference.items():
         if expected.ndim == 4:  # scale and bias are frozen too, as they are not in torchvision
             error = np.abs(gradients[name] - expected).max() / np.abs(expected).max()
-            assert error < 1e-4, f"{name}: {error}"
+            assert error < 1e-3, f"{name}: {error}"
 
 
 def test_gradients_of_deeplab_v3_with_the_batchs_statistics():
-    """At random weights these are ill-conditioned: PyTorch's own differ from float64's by percents. Ours not by more."""
+    """At random weights these are ill-conditioned: PyTorch's own are percents off float64's. Ours are not more so."""
     (ours, gradients), (theirs, reference), (_, exact) = losses_and_gradients("batch")
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     assert distance(gradients, exact) < 1.5 * distance(reference, exact)
