@@ -15,7 +15,7 @@ Departs: other sizes are padded to the next 8 n + 1 inside and the scores croppe
 the data. Labels are compared at full resolution rather than shrunk by 8 (as their v3 found better).
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import chex
@@ -72,8 +72,8 @@ class DeepLab(nn.Module):
         if self.average_pool5:
             x = ops.avg_pool(x, 3, 1, 1)
         branch = partial(LargeFOV, self.num_classes, features=self.fc_features, dropout=self.dropout, dtype=self.dtype)
-        scores = sum(branch(rate, name=f"rate{rate}")(x, train).astype(jnp.float32) for rate in self.rates)
-        return {"logits": enlarge_corners(scores, images.shape), "features": features}
+        scores = [branch(rate, name=f"rate{rate}")(x, train).astype(jnp.float32) for rate in self.rates]
+        return {"logits": enlarge_corners(reduce(jnp.add, scores), images.shape), "features": features}
 
 
 class DeepLabResNet(nn.Module):
@@ -91,11 +91,11 @@ class DeepLabResNet(nn.Module):
         x = pad_to_corners(self.normalization(images).astype(self.dtype))
         features = self.backbone(x, train=train)
         score = partial(Conv, self.num_classes, 3, kernel_init=scores_init, dtype=self.dtype)
-        scores = sum(
+        scores = [
             score(padding=rate, dilation=rate, name=f"rate{rate}")(features["layer4"]).astype(jnp.float32)
             for rate in self.rates
-        )
-        return {"logits": enlarge_corners(scores, images.shape), "features": features}
+        ]
+        return {"logits": enlarge_corners(reduce(jnp.add, scores), images.shape), "features": features}
 
 
 class MultiScale(nn.Module):
@@ -112,7 +112,7 @@ class MultiScale(nn.Module):
         size = (images.shape[1], images.shape[2])
         logits = []
         for scale in self.scales:
-            smaller = tuple(max(1, round(side * scale)) for side in size)
+            smaller = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
             scaled = jax.vmap(partial(ops.resize_bilinear, size=smaller))(images) if smaller != size else images
             scores = self.network(scaled, train=train)["logits"]
             logits.append(jax.vmap(partial(ops.resize_bilinear, size=size))(scores) if smaller != size else scores)

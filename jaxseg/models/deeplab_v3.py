@@ -79,11 +79,19 @@ class DeepLabV3(nn.Module):
         return outputs
 
 
-def deeplab_v3(num_classes: int, resnet: Any = ResNet50, output_stride: Literal[8, 16] = 8, **settings: Any):
+def deeplab_v3(
+    num_classes: int,
+    resnet: Any = ResNet50,
+    output_stride: Literal[8, 16] = 8,
+    *,
+    norm: NormKind = "batch",
+    dtype: Any = jnp.float32,
+    **settings: Any,
+) -> DeepLabV3:
     """DeepLab v3 with the rates that go with ``output_stride``, 12, 24, 36 at 8 and half of them at 16."""
-    shared = {name: settings[name] for name in ("norm", "dtype") if name in settings}
+    backbone = resnet(output_stride=output_stride, norm=norm, dtype=dtype)
     rates = (12, 24, 36) if output_stride == 8 else (6, 12, 18)
-    return DeepLabV3(num_classes, resnet(output_stride=output_stride, **shared), rates=rates, **settings)
+    return DeepLabV3(num_classes, backbone, rates, norm=norm, dtype=dtype, **settings)
 
 
 DeepLabV3ResNet50 = partial(deeplab_v3, resnet=ResNet50)

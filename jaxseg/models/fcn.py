@@ -177,9 +177,11 @@ FCN16s = partial(FCN, stride=16)
 FCN8s = partial(FCN, stride=8)
 
 
-def fcn_resnet(num_classes: int, resnet: Any = ResNet50, **settings: Any) -> FCNResNet:
-    shared = {name: settings[name] for name in ("norm", "dtype") if name in settings}
-    return FCNResNet(num_classes, resnet(output_stride=8, **shared), **settings)
+def fcn_resnet(
+    num_classes: int, resnet: Any = ResNet50, *, norm: NormKind = "batch", dtype: Any = jnp.float32, **settings: Any
+) -> FCNResNet:
+    backbone = resnet(output_stride=8, norm=norm, dtype=dtype)
+    return FCNResNet(num_classes, backbone, norm=norm, dtype=dtype, **settings)
 
 
 FCNResNet50 = partial(fcn_resnet, resnet=ResNet50)

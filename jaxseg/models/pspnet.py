@@ -76,9 +76,11 @@ class PSPNet(nn.Module):
         return outputs
 
 
-def pspnet(num_classes: int, resnet: Any = ResNet50, **settings: Any) -> PSPNet:
-    shared = {name: settings[name] for name in ("norm", "dtype") if name in settings}
-    return PSPNet(num_classes, resnet(output_stride=8, **shared), **settings)
+def pspnet(
+    num_classes: int, resnet: Any = ResNet50, *, norm: NormKind = "batch", dtype: Any = jnp.float32, **settings: Any
+) -> PSPNet:
+    backbone = resnet(output_stride=8, norm=norm, dtype=dtype)
+    return PSPNet(num_classes, backbone, norm=norm, dtype=dtype, **settings)
 
 
 PSPNetResNet50 = partial(pspnet, resnet=ResNet50)

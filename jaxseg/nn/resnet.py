@@ -137,14 +137,12 @@ class ResNet(nn.Module):
             x = nn.relu(norm(name=f"stem_bn{i}")(x, train=train))
         return x
 
-    def _block(self, stage: int, i: int, stride: int, dilations: tuple[int, int]) -> nn.Module:
-        features, name = self.base * 2**stage, f"layer{stage + 1}_{i}"
-        kinds = (Bottleneck, BasicBlock)
-        bottleneck, basic = (nn.remat(k, static_argnums=(2,)) for k in kinds) if self.remat else kinds
-        if not self.bottleneck:
-            return basic(features, stride, dilations, *self._layers(), name=name)
-        width = features * self.width
-        return bottleneck(features, stride, dilations[0], width, self.stride_in_1x1, *self._layers(), name=name)
+    def _block(self, stage: int, i: int, stride: int, dilations: tuple[int, int]) -> Any:
+        kind: Any = Bottleneck if self.bottleneck else BasicBlock
+        kind = nn.remat(kind, static_argnums=(2,)) if self.remat else kind
+        features = self.base * 2**stage
+        own = (dilations[0], features * self.width, self.stride_in_1x1) if self.bottleneck else (dilations,)
+        return kind(features, stride, *own, *self._layers(), name=f"layer{stage + 1}_{i}")
 
     def _layers(self) -> tuple[Any, Any]:
         """The convolution and the normalisation that all blocks use."""

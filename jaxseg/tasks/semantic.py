@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +12,8 @@ from jaxseg.types import VOID, Array, Batch, JaxsegError, Metric, Outputs, Predi
 
 PixelLoss = Callable[[Array, Array], Array]
 """``(logits [B, H, W, K], labels [B, H, W]) -> scalar``, void pixels counting for nothing."""
+Weight: TypeAlias = float | Callable[[Array], Array]
+"""A number, or a function of the step."""
 
 
 def semantic(
@@ -19,7 +21,7 @@ def semantic(
     *,
     palette: Any = None,
     loss: PixelLoss = losses.cross_entropy,
-    auxiliary_weight: float | Callable[[Array], Array] = 0.4,
+    auxiliary_weight: Weight = 0.4,
     boundary: bool = False,
 ) -> Task:
     """The task of labelling every pixel with one of ``classes``.
@@ -44,16 +46,14 @@ def semantic(
     )
 
 
-def _loss(
-    pixel_loss: PixelLoss, weight: float | Callable[[Array], Array], outputs: Outputs, batch: Batch
-) -> tuple[Array, dict[str, Array]]:
-    weight = weight(batch["step"]) if callable(weight) else weight
+def _loss(pixel_loss: PixelLoss, weight: Weight, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    auxiliary = weight(batch["step"]) if callable(weight) else weight
     terms = {"pixel": pixel_loss(outputs["logits"], _labels_like(outputs["logits"], batch["label"]))}
     total = terms["pixel"]
     for name in sorted(outputs):
         if name.startswith("aux_"):
             terms[name] = pixel_loss(outputs[name], _labels_like(outputs[name], batch["label"]))
-            total = total + weight * terms[name]
+            total = total + auxiliary * terms[name]
     return total, terms
 
 
