@@ -16,7 +16,6 @@ from jaxseg import cli
 from jaxseg.data import Shapes, read_mask
 from jaxseg.data.pipeline import _order
 
-SHARED = Path(__file__).parents[2] / "shared"
 CONFIG = """
 from tests.helpers import tiny_experiment
 def get_config(tiny=False):
@@ -170,10 +169,7 @@ def test_models_lists_every_config(capsys):
         assert f"configs/{path.name}" in table
     assert "Ronneberger et al. 2015" in table
     assert "0.48 M" in table  # U-Net of base 16, depth 3
-    if SHARED.exists():
-        assert "134.32 M" in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
-    else:
-        assert "needs its data" in table
+    assert "134.32 M" in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
 
 
 def test_demo_runs(tmp_path):
