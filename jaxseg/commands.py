@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from jaxseg import config, viz
@@ -63,26 +62,40 @@ def predict(arguments: argparse.Namespace) -> int:
     """Every picture gives ``NAME.png`` (the overlay) and ``NAME_label.png`` (the classes); a bad one is told and
     passed over, and the exit code is then 2."""
     from jaxseg.data import read_image, write_png
-    from jaxseg.infer import Predictor
+    from jaxseg.infer import Ensemble, PictureProgress, Predictor
 
     files = _picture_files(arguments.images)
-    predictor = Predictor.load(arguments.workdir, arguments.checkpoint)
-    experiment = predictor.experiment
-    classes, palette = experiment.data.val.classes, np.asarray(experiment.data.val.palette, np.uint8)
+    options = {"tiles": _tiles(arguments), "scales": arguments.scales, "flip": arguments.flip}
+    predictor = Ensemble(tuple(Predictor.load(w, arguments.checkpoint, **options) for w in arguments.workdir))
+    classes, palette = predictor.classes, predictor.palette
     failed = 0
-    for file in track(files, "predict", disable=len(files) < 3):
-        try:
-            image = read_image(file)
-        except JaxsegError as error:
-            print(f"jaxseg: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        label = predictor(image)
-        shown = [int(k) for k in np.unique(label)]
-        picture = viz.with_legend(viz.overlay(image, label, palette), classes, palette, shown)
-        print(write_png(arguments.out / f"{file.stem}.png", picture))
-        print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
+    with PictureProgress(len(files)) as progress:
+        for number, file in enumerate(files):
+            try:
+                image = read_image(file)
+            except JaxsegError as error:
+                print(f"jaxseg: {error}", file=sys.stderr)
+                failed += 1
+                continue
+            rows = len(image)
+            label = predictor(image, lambda done: progress.show(file.name, number + done / rows))  # noqa: B023
+            shown = [k for k in range(len(classes)) if (label == k).any()]
+            picture = viz.with_legend(viz.overlay(image, label, palette), classes, palette, shown)
+            print(write_png(arguments.out / f"{file.stem}.png", picture))
+            print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
     return 2 if failed else 0
+
+
+def _tiles(arguments: argparse.Namespace) -> Any:
+    """What ``--tile`` and its like ask for, or None for the whole picture at once."""
+    from jaxseg.infer import Tiles
+
+    joined = {name: value for name in ("overlap", "blend") if (value := getattr(arguments, name)) is not None}
+    if arguments.tile is not None:
+        return Tiles((arguments.tile, arguments.tile), **joined)
+    if joined:
+        raise JaxsegError(f"--{' and --'.join(joined)} say how tiles are joined; give --tile SIZE as well")
+    return None
 
 
 def demo(arguments: argparse.Namespace) -> int:

@@ -41,7 +41,8 @@ class Folder:
 
     Raises:
         JaxsegError: classes and colors of unlike number; on looking: a folder that is missing or holds no
-            images, images without mask (by name); on reading: what :func:`read_image` and :func:`read_mask` refuse, sizes that differ, labels out of range.
+            images, images without mask (by name); on reading: what :func:`read_image` and :func:`read_mask`
+            refuse, sizes that differ, labels out of range.
     """
 
     images: str | os.PathLike

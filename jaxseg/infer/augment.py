@@ -29,7 +29,7 @@ def average_views(
     """
     scales = tuple(scales)
     if not scales or not all(math.isfinite(s) and s > 0 for s in scales):
-        raise JaxsegError(f"scales {', '.join(map(str, scales)) or '()'}; give at least one, all positive: 0.75, 1, 1.25")
+        raise JaxsegError(f"scales {scales}; give at least one, all positive, as 0.75, 1 and 1.25")
 
     def averaged(images: Array) -> Array:
         views = [_view(logits, images, scale, mirror) for scale in scales for mirror in (False, True)[: 1 + flip]]

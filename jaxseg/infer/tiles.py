@@ -92,7 +92,7 @@ def tiled(function: TileFunction, image: np.ndarray, tiles: Tiles) -> Iterator[n
 def _scores(
     function: TileFunction, image: np.ndarray, rows: _Axis, columns: _Axis, batch: int
 ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    """((row, column), weighted scores [h', w', K]) of every tile; the device works on one batch while we add another."""
+    """((row, column), weighted scores [h', w', K]) of every tile; the device works while the caller adds up."""
     places = [(i, j) for i in range(len(rows.starts)) for j in range(len(columns.starts))]
     running: deque[tuple[list[tuple[int, int]], Array]] = deque()
     for first in range(0, len(places), batch):
@@ -117,8 +117,8 @@ def _weighted(scores: Array, rows: Array, columns: Array) -> Array:
 
 
 def _axis(length: int, size: int, scored: int, tiles: Tiles) -> _Axis:
-    """Tiles of ``size``, whose middle ``scored`` pixels are scored, over ``length`` pixels: as few as ``overlap`` allows,
-    evenly spaced, the last ending where the picture ends."""
+    """Tiles of ``size``, whose middle ``scored`` pixels are scored, over ``length`` pixels: as few as ``overlap``
+    allows, evenly spaced, the last ending where the picture ends."""
     if scored > size:
         raise JaxsegError(f"the scores of a tile of {size} pixels have {scored}; they can be as large at most")
     step = max(1, math.floor(scored * (1 - tiles.overlap)))

@@ -114,8 +114,8 @@ def noted_experiment(workdir: Path) -> Experiment:
         return config.load_config(workdir / "config.py", command["overrides"], tiny=command["tiny"])
     except (JaxsegError, OSError) as error:
         raise JaxsegError(
-            f"{workdir / 'config.py'}: {error}; a config that reads files by itself needs them wherever its run is used: "
-            "put them back, or name the classes in it (a source reads nothing before its first sample is asked for)"
+            f"{workdir / 'config.py'}: {error}; put back the files that it reads by itself, or write into it what it "
+            "takes from them (a source reads nothing before its first sample is asked for)"
         ) from error
 
 
