@@ -2,6 +2,7 @@
 million pixels and 21 classes the whole would be 2 GB."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ def mean(members: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
                 f"predictions of {' and '.join(str(band.shape) for band in bands)} can't be averaged; give all the "
                 "same classes and the same tiles"
             )
-        yield sum(bands[1:], start=bands[0]) / np.float32(len(bands)) if len(bands) > 1 else bands[0]
+        yield reduce(np.add, bands) / len(bands)
 
 
 def label_map(

@@ -3,7 +3,8 @@
 The overlap-tile strategy of U-Net (Ronneberger et al. 2015, section 2 and figure 2): what a tile lacks of context at
 the picture's border is mirrored, and a network whose scores are smaller than its image is given that much more on every
 side. Tiles overlap and are blended by weights that fall off towards their borders, where a network knows least
-(nnU-Net, Isensee et al. 2021: a Gaussian of an eighth of the tile, half of each tile shared with the next).
+(nnU-Net, Isensee et al. 2021: a Gaussian of an eighth of the tile, half of each tile shared with the next). The weights
+have no floor: with MONAI's of 0.001 a tile's corner would count as much as the middle of the border of the next.
 """
 
 import math

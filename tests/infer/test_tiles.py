@@ -1,5 +1,7 @@
 """Tiles against what the function gives without them, and against a plain loop."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,6 +89,17 @@ def test_bands_come_as_soon_as_they_are_done():
     next(bands)
     jax.effects_barrier()
     assert len(seen) <= 4  # of 25: the band's own, one that told it was done, one or two under way
+
+
+def test_the_scores_of_the_whole_picture_are_never_held():
+    image = picture(4000, 64)
+    function = jax.jit(lambda x: jnp.tile(x, (1, 1, 1, 7)))
+    tracemalloc.start()
+    rows = sum(len(band) for band in tiled(function, image, Tiles((64, 64))))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == 4000
+    assert peak < 0.2 * 4000 * 64 * 21 * 4
 
 
 @pytest.mark.parametrize(
