@@ -8,7 +8,6 @@ have no floor: with MONAI's of 0.001 a tile's corner would count as much as the 
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -17,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxseg.data import prefetch_to_device
 from jaxseg.data.photometric import to_float
 from jaxseg.types import Array, JaxsegError
 
@@ -95,20 +95,15 @@ def _scores(
 ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
     """((row, column), weighted scores [h', w', K]) of every tile; the device works while the caller adds up."""
     places = [(i, j) for i in range(len(rows.starts)) for j in range(len(columns.starts))]
-    running: deque[tuple[list[tuple[int, int]], Array]] = deque()
-    for first in range(0, len(places), batch):
-        chosen = places[first : first + batch]
+
+    def run(chosen: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], Array]:
         i, j = np.array((chosen * batch)[:batch]).T  # the last batch is filled up with what nobody will read
         pixels = np.stack([to_float(image[np.ix_(rows.seen[a], columns.seen[b])]) for a, b in zip(i, j)])
-        running.append((chosen, _weighted(function(pixels), rows.weights[i], columns.weights[j])))
-        if len(running) > 1:
-            yield from _fetched(*running.popleft())
-    while running:
-        yield from _fetched(*running.popleft())
+        return chosen, _weighted(function(pixels), rows.weights[i], columns.weights[j])
 
-
-def _fetched(places: list[tuple[int, int]], scores: Array) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    yield from zip(places, np.asarray(scores))
+    batches = (places[first : first + batch] for first in range(0, len(places), batch))
+    for chosen, scores in prefetch_to_device(batches, run, size=1):
+        yield from zip(chosen, np.asarray(scores))
 
 
 @jax.jit
