@@ -123,7 +123,7 @@ def eval_batches(
 
 
 def prefetch_to_device(batches: Iterator[Any], put: Callable[[Any], Any], size: int = 2) -> Iterator[Any]:
-    """Keep ``size`` batches on their way to the device: ``put`` (say ``jax.device_put``, or a jitted function) returns at once.
+    """Keep ``size`` batches on their way: ``put`` (say ``jax.device_put``, or a jitted function) returns at once.
 
     Yields what ``put`` returns, in order. ``size`` batches live on the device beside the one in use.
     """
