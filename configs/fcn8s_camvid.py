@@ -44,7 +44,7 @@ def get_config(
     if coarser:
         pretrained = partial(begin_as, coarser)
     elif vgg and not tiny:
-        pretrained = partial(with_vgg16, layers=read_vgg16(vgg, bgr=True))
+        pretrained = partial(begin_on_vgg16, vgg)
     else:
         pretrained = None
     return Experiment(
@@ -83,6 +83,11 @@ def get_config(
         eval_every=1 if tiny else 500,
         save_every=1 if tiny else 500,
     )
+
+
+def begin_on_vgg16(file, variables):
+    """Fresh ``variables`` with the pretrained convolutions of ``file``."""
+    return with_vgg16(variables, read_vgg16(file, bgr=True))
 
 
 def begin_as(workdir, variables):

@@ -2,7 +2,7 @@
 needed.
 """
 
-from jaxseg.data.folder import CAMVID_FREQUENCIES, Folder, camvid
+from jaxseg.data.folder import CAMVID_CLASSES, CAMVID_FREQUENCIES, Folder, camvid
 from jaxseg.data.frequencies import class_frequencies
 from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
@@ -14,6 +14,7 @@ from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
 from jaxseg.metrics.labels import check_labels
 
 __all__ = [
+    "CAMVID_CLASSES",
     "CAMVID_FREQUENCIES",
     "Augment",
     "Folder",

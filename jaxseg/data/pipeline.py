@@ -122,8 +122,8 @@ def eval_batches(
     return _batches(finite.map(lambda i: read(int(i))), len(rows), num_threads, _KEYS + _EVAL_KEYS)
 
 
-def prefetch_to_device(batches: Iterator[Batch], put: Callable[[Batch], Any], size: int = 2) -> Iterator[Any]:
-    """Keep ``size`` batches on their way to the device: ``put`` (say ``jax.device_put``) returns at once.
+def prefetch_to_device(batches: Iterator[Any], put: Callable[[Any], Any], size: int = 2) -> Iterator[Any]:
+    """Keep ``size`` batches on their way: ``put`` (say ``jax.device_put``, or a jitted function) returns at once.
 
     Yields what ``put`` returns, in order. ``size`` batches live on the device beside the one in use.
     """

@@ -10,6 +10,7 @@ from jaxseg.types import VOID
 
 INK, PAPER = (32, 32, 32), (255, 255, 255)
 MARGIN = 8  # pixels around panels and legend entries
+STRIP = 256  # rows that are mixed at once, so that a large photograph takes little memory
 
 
 def default_palette(num_classes: int) -> np.ndarray:
@@ -34,6 +35,15 @@ def overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, alpha: fl
 
     ``image [H, W, 3]`` uint8 or float in [0, 1]; ``label [H, W]``; ``alpha`` is the colours' opacity.
     """
+    strips = []
+    for top in range(0, len(label), STRIP):
+        above = min(top, 1)  # with the row above it, which decides where its first row meets another class
+        rows = slice(top - above, top + STRIP)
+        strips.append(_overlay(image[rows], label[rows], palette, alpha)[above:])
+    return np.concatenate(strips)
+
+
+def _overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, alpha: float) -> np.ndarray:
     picture = _to_uint8(image).astype(np.float32)
     known = ((label >= 0) & (label < len(palette)))[..., None]
     mixed = np.where(known, (1 - alpha) * picture + alpha * colorize(label, palette), picture)
