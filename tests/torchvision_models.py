@@ -14,8 +14,8 @@ def import_torchvision():
     """torchvision, whether or not its compiled operators load; skips where it is not installed.
 
     The published wheel's are linked against CUDA: beside a torch for the CPU (``pip install --no-deps torchvision``)
-    they don't load, and torchvision can't be imported until somebody declares the two it gives meta kernels to. RoIAlign
-    then is torchvision's own Python, NMS ours; the other compiled operators are not there.
+    they don't load, and torchvision can't be imported until somebody declares the two it gives meta kernels to.
+    RoIAlign then is torchvision's own Python, NMS ours; the other compiled operators are not there.
     """
     try:
         return importlib.import_module("torchvision")

@@ -45,7 +45,7 @@ class UNetResNet(nn.Module):
         x = encoded["layer4"]
         for level, skip in enumerate(("layer3", "layer2", "layer1", "stem", None)):
             like = images if skip is None else encoded[skip]
-            up = jax.vmap(partial(ops.resize_nearest, size=like.shape[1:3]))(x)
+            up = jax.vmap(partial(ops.resize_nearest, size=(like.shape[1], like.shape[2])))(x)
             both = up if skip is None else (up, like)  # concatenated, to the convolution
             x = DoubleConv(self.features[level], 1, self.norm, self.dtype, name=f"up{level}")(both, train)
         logits = Conv(self.num_classes, 3, padding=1, dtype=self.dtype, name="score")(x)

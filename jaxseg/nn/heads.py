@@ -30,7 +30,7 @@ class ConvNorm(nn.Module):
 
 
 class SeparableConvNorm(nn.Module):
-    """A convolution in two: each channel by itself (depthwise), then 1x1; normalisation, ReLU (DeepLab v3+, section 3.1).
+    """Each channel convolved by itself (depthwise), then 1x1, normalisation, ReLU (DeepLab v3+, section 3.1).
 
     ``norm_between``: normalisation and ReLU after the depthwise convolution as well.
     """

@@ -43,7 +43,7 @@ CAFFE = Normalization(
 
 
 class Conv(nn.Module):
-    """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C / groups, features]``, bias optional.
+    """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C / groups, features]``.
 
     Several arrays count as their concatenation along the channels (:func:`jaxseg.ops.conv`). ``groups = C = features``
     is a depthwise convolution.

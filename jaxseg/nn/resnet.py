@@ -159,13 +159,15 @@ class ResNet(nn.Module):
         return x
 
     def _block(self, stage: int, i: int, stride: int, dilations: tuple[int, int]) -> nn.Module:
-        features, name = self.base * 2**stage, f"layer{stage + 1}_{i}"
+        features, (conv, norm) = self.base * 2**stage, self._layers()
+        shared: dict[str, Any] = {"pooled_shortcut": self.pooled_shortcut, "conv": conv, "norm": norm}
+        shared["name"] = f"layer{stage + 1}_{i}"
         kinds = (Bottleneck, BasicBlock)
         bottleneck, basic = (nn.remat(k, static_argnums=(2,)) for k in kinds) if self.remat else kinds
         if not self.bottleneck:
-            return basic(features, stride, dilations, self.pooled_shortcut, *self._layers(), name=name)
-        widths = features * self.width, self.stride_in_1x1
-        return bottleneck(features, stride, dilations, self.pooled_shortcut, *widths, *self._layers(), name=name)
+            return basic(features, stride, dilations, **shared)
+        width = features * self.width
+        return bottleneck(features, stride, dilations, width=width, stride_in_1x1=self.stride_in_1x1, **shared)
 
     def _layers(self) -> tuple[Any, Any]:
         """The convolution and the normalisation that all blocks use."""

@@ -18,6 +18,7 @@ from jaxseg.types import JaxsegError
 from jaxseg.weights.published import PUBLISHED, Weights
 
 TRIES = 4
+PAUSE = 1.0  # seconds before the second try, twice that before the third
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20
 
@@ -52,8 +53,8 @@ def fetch(weights: str | Weights, folder: str | Path | None = None) -> Path:
         raise JaxsegError(f"{weights.url} answers {error.code} ({error.reason}); it may have moved") from error
     except (HTTPException, OSError) as error:
         raise JaxsegError(
-            f"{weights.url} can't be fetched ({getattr(error, 'reason', error)}); run it again to go on where it ended, "
-            f"or put the file at {path} yourself; JAXSEG_CACHE names another folder where this disk is full"
+            f"{weights.url} can't be fetched to {folder} ({getattr(error, 'reason', error)}); run it again to go on "
+            f"where it ended, put the file at {path} yourself, or name another folder by JAXSEG_CACHE"
         ) from error
     return path
 
@@ -68,15 +69,15 @@ def _download(weights: Weights, file: IO[bytes]) -> None:
         def show(done: int, total: int | None) -> None:
             progress.update(bar, completed=done, total=total)
 
-        for attempt in range(TRIES):
+        for attempt in range(1, TRIES + 1):
             try:
                 if _append(weights.url, file, show):
                     return
-                problem: Exception = HTTPException("the connection ended early")
-            except (HTTPException, ConnectionError, TimeoutError) as error:
-                problem = error
-            time.sleep(attempt)
-        raise problem
+            except (HTTPException, ConnectionError, TimeoutError):
+                if attempt == TRIES:
+                    raise
+            time.sleep(PAUSE * attempt)
+    raise HTTPException("the connection ends early each time")
 
 
 def _append(url: str, file: IO[bytes], show: Callable[[int, int | None], None]) -> bool:

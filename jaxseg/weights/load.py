@@ -45,12 +45,12 @@ def load(
       JaxsegError: nothing of that name, a file that can't be had or read, or names and shapes that do not fit; all of
         them are listed.
     """
-    known = PUBLISHED.get(weights) if isinstance(weights, str) else weights
+    known = PUBLISHED.get(weights, weights) if isinstance(weights, str) else weights
     if isinstance(known, Weights):
         path, patterns = fetch(known), known.patterns if patterns is None else patterns
         exempt = (*exempt, known.head) if part or fresh else exempt
     else:
-        path = _path(weights)
+        path = _path(known)
     if patterns is None:
         raise JaxsegError(
             f"{path}: whose names are in it? give patterns, as jaxseg.weights.torchvision.RESNET; there are also "
@@ -61,8 +61,8 @@ def load(
     return to_jaxseg(variables, read_arrays(path), patterns, part=part, fresh=fresh, exempt=exempt)
 
 
-def _path(weights: str | Path | None) -> Path:
-    path = Path(weights or "")
+def _path(weights: str | Path) -> Path:
+    path = Path(weights)
     if path.suffix or path.exists():
         return path
     close = difflib.get_close_matches(str(weights), PUBLISHED, 3) or list(PUBLISHED)

@@ -157,7 +157,7 @@ def test_gradients_of_deeplab_v3_with_frozen_statistics():
 
 
 def test_gradients_of_deeplab_v3_with_the_batchs_statistics():
-    """At random weights these are ill-conditioned: PyTorch's own differ from float64's by percents. Ours not by more."""
+    """Ill-conditioned at random weights: PyTorch's own differ from float64's by percents, ours by no more."""
     (ours, gradients), (theirs, reference), (_, exact) = losses_and_gradients("batch")
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     assert distance(gradients, exact) < 1.5 * distance(reference, exact)
