@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from jaxseg.models import FCN8s, FCN16s, FCN32s, FullResolution, UNet
+from jaxseg.models.deeplab_v3_plus import deeplab_v3_plus
+from jaxseg.models.unet_resnet import unet_resnet
+from jaxseg.nn.resnet import ResNet
 
 K = 5
+TINY_RESNET = partial(ResNet, (1, 1, 1, 1), bottleneck=False, base=4)
 MODELS = {
     "full_resolution": partial(FullResolution, K, features=4, depth=3, norm="batch"),
     "unet": partial(UNet, K, base=4, depth=3, dropout=0.0),
@@ -20,6 +24,8 @@ MODELS = {
     "fcn32s": partial(FCN32s, K, fc_features=8, dropout=0.0, paper_padding=False),
     "fcn16s": partial(FCN16s, K, fc_features=8, dropout=0.0, paper_padding=False),
     "fcn8s": partial(FCN8s, K, fc_features=8, dropout=0.0, paper_padding=False),
+    "deeplab_v3_plus": partial(deeplab_v3_plus, K, TINY_RESNET, features=8, low_features=4, dropout=0.0),
+    "unet_resnet": partial(unet_resnet, K, TINY_RESNET, features=(8, 8, 8, 4, 4)),
 }
 SMALL = [name for name in MODELS if not name.startswith("fcn")] + ["fcn8s"]
 
