@@ -22,7 +22,7 @@ class ConvNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
+    def __call__(self, x: Array | tuple[Array, ...], train: bool) -> Array:
         padding = self.dilation * (self.kernel_size // 2)
         conv = partial(Conv, padding=padding, dilation=self.dilation, use_bias=self.norm == "none", dtype=self.dtype)
         x = conv(self.features, self.kernel_size, name="conv")(x)

@@ -162,7 +162,7 @@ class ResNet(nn.Module):
         features, (conv, norm) = self.base * 2**stage, self._layers()
         shared: dict[str, Any] = {"pooled_shortcut": self.pooled_shortcut, "conv": conv, "norm": norm}
         shared["name"] = f"layer{stage + 1}_{i}"
-        kinds = (Bottleneck, BasicBlock)
+        kinds: tuple[Any, Any] = (Bottleneck, BasicBlock)
         bottleneck, basic = (nn.remat(k, static_argnums=(2,)) for k in kinds) if self.remat else kinds
         if not self.bottleneck:
             return basic(features, stride, dilations, **shared)

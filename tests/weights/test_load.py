@@ -58,6 +58,16 @@ def test_a_name_gives_a_models_variables(published):
     assert_equal(load(PUBLISHED["tiny"], zeros_of(resnet.classifier(10, TINY))), published)
 
 
+def test_half_precision_files_become_what_the_model_has(tmp_path):
+    """As torchvision's wide_resnet50_2 of 2020 is stored."""
+    model = resnet.classifier(10, TINY)
+    variables, arrays = random_arrays(model, torchvision.RESNET)
+    np.savez(tmp_path / "half.npz", **{name: value.astype(np.float16) for name, value in arrays.items()})
+    loaded = load(tmp_path / "half.npz", zeros_of(model), patterns=torchvision.RESNET)
+    assert {a.dtype for a in jax.tree.leaves(loaded)} == {np.dtype(np.float32)}
+    assert_equal(loaded, jax.tree.map(lambda a: a.astype(np.float16).astype(np.float32), variables))
+
+
 def test_a_part_alone(published):
     empty = zeros_of(deeplab_v3.deeplab_v3(3, TINY, features=4))
     loaded = load("tiny", empty, part="backbone")
@@ -94,7 +104,9 @@ def test_every_fault_is_listed():
         "1 misshapen (conv1.weight [7, 7, 1, 4], not [7, 7, 3, 4])",
     ):
         assert part in str(error.value)
-    excused = to_jaxseg(zeros_of(model), arrays, torchvision.RESNET, exempt=(r"^bn1\.", "layer1.0.conv1", "x", "^conv1"))
+    excused = to_jaxseg(
+        zeros_of(model), arrays, torchvision.RESNET, exempt=(r"^bn1\.", "layer1.0.conv1", "x", "^conv1")
+    )
     assert not excused["params"]["conv1"]["kernel"].any()
     assert excused["params"]["bn1"]["bias"].any()
 
@@ -176,5 +188,3 @@ def test_every_entry_has_the_names_of_its_network(name):
     to_jaxseg(shapes, state, PUBLISHED[name].patterns)
     backbone = ("conv1.", "bn1.", "layer", "features.", "backbone.")
     assert [k for k in state if re.search(PUBLISHED[name].head, k)] == [k for k in state if not k.startswith(backbone)]
-
-
