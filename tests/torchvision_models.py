@@ -2,32 +2,52 @@
 
 import importlib
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-SHIM = Path(__file__).parents[2] / "shared" / "tools"
+_declared = []
 
 
 def import_torchvision():
-    """torchvision; beside a torch without CUDA through a shim that declares its compiled operators."""
+    """torchvision, whether or not its compiled operators load; skips where it is not installed.
+
+    The published wheel's are linked against CUDA: beside a torch for the CPU (``pip install --no-deps torchvision``)
+    they don't load, and torchvision can't be imported until somebody declares the two it gives meta kernels to.
+    RoIAlign then is torchvision's own Python, NMS ours; the other compiled operators are not there.
+    """
     try:
-        return importlib.import_module("torchvision")
-    except (ImportError, RuntimeError):
-        for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-    if not (SHIM / "torchvision_cpu.py").exists():
-        pytest.skip("torchvision is not installed, or needs another torch")
-    sys.path.insert(0, str(SHIM))
-    try:
-        importlib.import_module("torchvision_cpu")
         return importlib.import_module("torchvision")
     except ImportError:
         pytest.skip("torchvision is not installed")
-    finally:
-        sys.path.remove(str(SHIM))
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error) or _declared:
+            raise
+    for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.impl("nms", greedy_nms, "CPU")
+    _declared.append(library)  # an operator lives as long as its library
+    torchvision = importlib.import_module("torchvision")
+    torchvision.extension._has_ops = lambda: True
+    return torchvision
+
+
+def greedy_nms(dets, scores, iou_threshold):
+    """Boxes ``[N, 4]`` -> indices of those kept, best first: each that overlaps no better kept one by more."""
+    left = scores.argsort(descending=True, stable=True)
+    keep = []
+    while len(left):
+        best, left = left[0], left[1:]
+        keep.append(best)
+        corners = torch.maximum(dets[best, :2], dets[left, :2]), torch.minimum(dets[best, 2:], dets[left, 2:])
+        shared = (corners[1] - corners[0]).clamp(min=0).prod(1)
+        areas = [(dets[i, ..., 2:] - dets[i, ..., :2]).prod(-1) for i in (best, left)]
+        left = left[shared / (areas[0] + areas[1] - shared) <= iou_threshold]
+    return torch.stack(keep) if keep else torch.empty(0, dtype=torch.long)
 
 
 def randomized(model, seed=0):

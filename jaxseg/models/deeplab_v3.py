@@ -26,19 +26,23 @@ from jaxseg.types import Array, Outputs
 
 
 class ASPP(nn.Module):
-    """``[B, H, W, C]`` -> ``[B, H, W, features]``: one map seen at several rates, and as a whole (figure 5)."""
+    """``[B, H, W, C]`` -> ``[B, H, W, features]``: one map seen at several rates, and as a whole (figure 5).
+
+    ``atrous``: the kind of the 3x3 convolutions, a module as :class:`jaxseg.nn.heads.ConvNorm` is.
+    """
 
     rates: tuple[int, ...] = (12, 24, 36)
     features: int = 256
     dropout: float = 0.5
+    atrous: Any = ConvNorm
     norm: NormKind = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        conv = partial(ConvNorm, self.features, norm=self.norm, dtype=self.dtype)
+        conv, atrous = (partial(c, self.features, norm=self.norm, dtype=self.dtype) for c in (ConvNorm, self.atrous))
         branches = [conv(1, name="conv0")(x, train)]
-        branches += [conv(3, rate, name=f"conv{i}")(x, train) for i, rate in enumerate(self.rates, 1)]
+        branches += [atrous(3, rate, name=f"conv{i}")(x, train) for i, rate in enumerate(self.rates, 1)]
         pooled = jnp.mean(x.astype(jnp.float32), (1, 2), keepdims=True).astype(x.dtype)
         pooled = conv(1, name="pooling")(pooled, train)
         branches.append(jnp.broadcast_to(pooled, branches[0].shape))

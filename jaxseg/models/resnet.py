@@ -1,8 +1,7 @@
-"""ResNet-18 to 152 (He et al., CVPR 2016) and wide ResNets (Zagoruyko & Komodakis 2016) as image classifiers.
+"""ResNet-18 to 152 (He et al., CVPR 2016), D (He et al. 2019) and wide (Zagoruyko & Komodakis 2016) as classifiers.
 
 The network itself is :class:`jaxseg.nn.ResNet`, which says what is followed; here its last features are averaged over
-the image and weighted into the scores of each class. torchvision's published weights load by
-:data:`jaxseg.weights.torchvision.RESNET`.
+the image and weighted into the scores of each class. Published weights load by :func:`jaxseg.weights.load`.
 """
 
 from functools import partial
@@ -44,5 +43,7 @@ ResNet34 = partial(classifier, resnet=backbones.ResNet34)
 ResNet50 = partial(classifier, resnet=backbones.ResNet50)
 ResNet101 = partial(classifier, resnet=backbones.ResNet101)
 ResNet152 = partial(classifier, resnet=backbones.ResNet152)
+ResNet50D = partial(classifier, resnet=backbones.ResNet50D)
+ResNet101D = partial(classifier, resnet=backbones.ResNet101D)
 WideResNet50 = partial(classifier, resnet=backbones.WideResNet50)
 WideResNet101 = partial(classifier, resnet=backbones.WideResNet101)

@@ -1,12 +1,13 @@
 """VGG-16 (Simonyan & Zisserman 2015, configuration D) as a backbone: thirteen 3x3 convolutions and five poolings."""
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.nn.layers import Conv
+from jaxseg.nn.layers import Conv, Norm, NormKind
 from jaxseg.types import Array
 
 VGG16_STAGES = (
@@ -31,8 +32,9 @@ class VGG16(nn.Module):
     "pool1": [B, H/2, W/2, 64], ..., "pool5": [..., 512]}``.
 
     Layers are called ``conv1_1`` ... ``conv5_3`` as in the paper's models. ``first_padding`` is the zero padding of
-    conv1_1 (FCN sets it to 100). Odd sizes round up at each pooling. ``poolings``: the stages after so many keep the
-    resolution.
+    conv1_1 (FCN sets it to 100). Odd sizes round up at each pooling, as in Caffe, or down without ``ceil``, as in
+    torchvision. ``poolings``: the stages after so many keep the resolution. ``norm``: a normalisation ``bn1_1`` ...
+    ``bn5_3`` after each convolution (torchvision's ``vgg16_bn``; the convolutions keep their biases).
 
     ``dilated`` is DeepLab's form: 3x3 poolings padded by 1, the last two without stride, and conv5 with dilation 2, so
     that the last map is 1/8 of the image (DeepLab v1, section 3.1). Sides of 8 n + 1 give n + 1, corners aligned.
@@ -41,21 +43,23 @@ class VGG16(nn.Module):
     first_padding: int = 1
     poolings: int = 5
     dilated: bool = False
+    ceil: bool = True
+    norm: NormKind = "none"
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> dict[str, Array]:
-        outputs = {}
+    def __call__(self, x: Array, *, train: bool = False) -> dict[str, Array]:
+        outputs, pool = {}, max_pool_ceil if self.ceil else partial(ops.max_pool, window=2)
         for stage, (features, depth) in enumerate(VGG16_STAGES, 1):
             dilation = 2 if self.dilated and stage == 5 else 1
             for i in range(1, depth + 1):
                 padding = self.first_padding if stage == i == 1 else dilation
                 conv = Conv(features, 3, padding=padding, dilation=dilation, dtype=self.dtype, name=f"conv{stage}_{i}")
-                x = nn.relu(conv(x))
+                x = nn.relu(Norm(self.norm, dtype=self.dtype, name=f"bn{stage}_{i}")(conv(x), train=train))
             outputs[f"conv{stage}"] = x
             if self.dilated:
                 x = ops.max_pool(x, 3, 2 if stage < 4 else 1, 1)
             elif stage <= self.poolings:
-                x = max_pool_ceil(x)
+                x = pool(x)
             outputs[f"pool{stage}"] = x
         return outputs

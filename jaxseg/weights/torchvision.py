@@ -1,6 +1,7 @@
 """torchvision's names for our layers, to read its published weights: ``to_jaxseg(variables, arrays, DEEPLAB_V3)``."""
 
 from jaxseg.weights.match import Patterns
+from jaxseg.weights.vgg import VGG16_LAYERS
 
 RESNET: Patterns = (
     (r"(layer\d)_(\d+)", r"\1.\2"),
@@ -8,6 +9,18 @@ RESNET: Patterns = (
     (r"downsample_bn", "downsample.1"),
 )
 """resnet18 to 152, wide_resnet50_2 and 101_2 (:class:`jaxseg.models.ResNetClassifier`)."""
+
+_CONNECTED: Patterns = ((r"^fc6$", "classifier.0"), (r"^fc7$", "classifier.3"), (r"^fc8$", "classifier.6"))
+
+VGG16: Patterns = (*((rf"^(vgg/)?{layer}$", f"features.{n}") for layer, n in VGG16_LAYERS.items()), *_CONNECTED)
+"""vgg16 (:class:`jaxseg.models.vgg.VGG16`; the layers to fc7 are FCN's too)."""
+
+VGG16_BN: Patterns = (
+    *((rf"^(vgg/)?{layer}$", f"features.{n + i}") for i, (layer, n) in enumerate(VGG16_LAYERS.items())),
+    *((rf"^(vgg/)?bn{layer[4:]}$", f"features.{n + i + 1}") for i, (layer, n) in enumerate(VGG16_LAYERS.items())),
+    *_CONNECTED,
+)
+"""vgg16_bn: the same with a normalisation after each convolution."""
 
 _AUX: Patterns = (
     (r"^aux/conv/conv$", "aux_classifier.0"),

@@ -24,16 +24,20 @@ from jaxseg.models import (
     PSPNet,
     UNet,
 )
-from jaxseg.nn import ResNet18
+from jaxseg.models.deeplab_v3_plus import deeplab_v3_plus
+from jaxseg.models.unet_resnet import unet_resnet
+from jaxseg.nn import ResNet
 from tests.helpers import variables_of
 
 K = 5
 
 
+TINY_RESNET = partial(ResNet, (1, 1, 1, 1), bottleneck=False, base=4)
+
+
 def on_resnet(model, output_stride=8, dtype=jnp.float32, **settings):
-    """``model`` on a narrow ResNet-18 of ``output_stride``."""
-    backbone = ResNet18(base=4, output_stride=output_stride, dtype=dtype)
-    return model(K, backbone, dtype=dtype, **settings)
+    """``model`` on a narrow and shallow ResNet of ``output_stride``."""
+    return model(K, TINY_RESNET(output_stride=output_stride, dtype=dtype), dtype=dtype, **settings)
 
 
 def multi_scale(dtype=jnp.float32):
@@ -59,6 +63,8 @@ MODELS = {
     "frrn": partial(FRRN, K, down=((2, 2), (1, 4)), up=((1, 2),), base=4, residual_features=4),
     "fusionnet": partial(FusionNet, K, base=4, depth=2),
     "contextual": partial(ContextualNet, K, branch_features=4, dropout=0.0),
+    "deeplab_v3_plus": partial(deeplab_v3_plus, K, TINY_RESNET, features=8, low_features=4, dropout=0.0),
+    "unet_resnet": partial(unet_resnet, K, TINY_RESNET, features=(8, 8, 8, 4, 4)),
 }
 VGG = ("fcn32s", "fcn16s", "deeplab_v1", "contextual")  # slow, and like fcn8s or deeplab_v2
 SMALL = [name for name in MODELS if name not in VGG]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.losses import cross_entropy
-from jaxseg.models import deeplab_v3, fcn, resnet
+from jaxseg.models import deeplab_v3, fcn, resnet, vgg
 from jaxseg.weights import torchvision as names
 from jaxseg.weights.match import to_jaxseg, to_torch
 
@@ -31,6 +31,16 @@ SEGMENTERS = {
     "deeplabv3_resnet50": (deeplab_v3.DeepLabV3ResNet50, names.DEEPLAB_V3),
     "deeplabv3_resnet101": (deeplab_v3.DeepLabV3ResNet101, names.DEEPLAB_V3),
 }
+
+VGGS = {"vgg16": (vgg.VGG16, names.VGG16), "vgg16_bn": (vgg.VGG16BN, names.VGG16_BN)}
+
+
+def narrow_vgg(name):
+    models = import_torchvision().models.vgg
+    module = models.VGG(models.make_layers(models.cfgs["D"], batch_norm=name == "vgg16_bn"), init_weights=False)
+    for i, (inputs, outputs) in {0: (512 * 49, 32), 3: (32, 32), 6: (32, 7)}.items():
+        module.classifier[i] = torch.nn.Linear(inputs, outputs)
+    return module
 
 
 def images(h, w, batch=1):
@@ -76,6 +86,27 @@ def test_classifier(name, size):
     assert_close(outputs["logits"], logits, "logits")
 
 
+@pytest.mark.parametrize("size", [(64, 96), (75, 51)])
+@pytest.mark.parametrize("name", VGGS)
+def test_vgg(name, size):
+    """The five poolings, rounded down, and the logits through fully connected layers (narrower, for speed)."""
+    module = randomized(narrow_vgg(name))
+    pools = [layer for layer in module.features if isinstance(layer, torch.nn.MaxPool2d)]
+    seen = []
+    for pool in pools:
+        pool.register_forward_hook(lambda m, i, o: seen.append(nhwc(o)))
+    x = images(*size)
+    kind, patterns = VGGS[name]
+    model = kind(7, fc_features=32)
+    variables = variables_from(model, arrays_of(module), patterns, x)
+    outputs = jax.jit(partial(model.apply, train=False))(variables, x)
+    with torch.no_grad():
+        logits = module(theirs(x)).numpy()
+    for stage, reference in enumerate(seen, 1):
+        assert_close(outputs["features"][f"pool{stage}"], reference, f"pool{stage}")
+    assert_close(outputs["logits"], logits, "logits")
+
+
 @pytest.mark.parametrize("size", [(64, 96), (65, 51)])
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_segmenter(name, size):
@@ -92,6 +123,18 @@ def test_segmenter(name, size):
     for layer, expected in seen.items():
         assert_close(outputs["features"][layer], expected, layer)
     assert_close(outputs["logits"], nhwc(reference["out"]), "logits")
+
+
+@pytest.mark.parametrize("name", ["vgg16", "vgg16_bn"])
+def test_vggs_names_survive_too(name):
+    kind, patterns = VGGS[name]
+    module = randomized(narrow_vgg(name))
+    arrays = {k: v for k, v in arrays_of(module).items() if not k.endswith("num_batches_tracked")}
+    variables = variables_from(kind(7, fc_features=32), arrays, patterns, images(32, 32))
+    back = to_torch(variables, patterns, connected="^fc")
+    assert set(back) == set(arrays)
+    for key, value in arrays.items():
+        np.testing.assert_array_equal(back[key], value, err_msg=key)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2", "fcn_resnet50", "deeplabv3_resnet50"])
@@ -157,7 +200,7 @@ def test_gradients_of_deeplab_v3_with_frozen_statistics():
 
 
 def test_gradients_of_deeplab_v3_with_the_batchs_statistics():
-    """At random weights these are ill-conditioned: PyTorch's own are percents off float64's. Ours are not more so."""
+    """Ill-conditioned at random weights: PyTorch's own differ from float64's by percents, ours by no more."""
     (ours, gradients), (theirs, reference), (_, exact) = losses_and_gradients("batch")
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     assert distance(gradients, exact) < 1.5 * distance(reference, exact)

@@ -21,6 +21,9 @@ CASES = {
     "oblong": ((2, 8, 9, 4), (3, 2, 4, 6), (2, 1), (1, 0), 1, 1),
     "grouped": ((2, 7, 9, 4), (3, 3, 2, 8), 1, 1, 1, 2),
     "depthwise": ((2, 7, 9, 4), (3, 3, 1, 4), 2, 1, 1, 4),
+    "depthwise dilated": ((2, 9, 8, 5), (3, 3, 1, 5), 1, 2, 2, 5),
+    "depthwise doubled": ((2, 7, 9, 4), (3, 3, 1, 8), 1, 1, 1, 4),
+    "depthwise wide": ((1, 9, 9, 3), (7, 7, 1, 3), 1, 3, 1, 3),
     "padded by more than the kernel": ((2, 5, 5, 4), (2, 2, 4, 4), 1, 3, 1, 1),
     "one pixel": ((1, 1, 1, 3), (1, 1, 3, 2), 1, 0, 1, 1),
 }
@@ -109,8 +112,9 @@ def test_several_arrays_must_agree_in_all_but_channels():
         ops.conv((), np.zeros((3, 3, 4, 1), np.float32))
 
 
-def test_bfloat16_stays_and_sums_in_float32(rng):
-    x, kernel, how = make(rng, "3x3")
+@pytest.mark.parametrize("case", ["3x3", "depthwise dilated"])
+def test_bfloat16_stays_and_sums_in_float32(rng, case):
+    x, kernel, how = make(rng, case)
     narrow = [jnp.asarray(a, jnp.bfloat16) for a in (x, kernel)]
     y, vjp = jax.vjp(lambda x, k: ops.conv(x, k, **how), *narrow)
     gradients = vjp(jnp.ones_like(y))
@@ -159,6 +163,12 @@ def test_jits_once_for_one_program_on_every_platform(rng):
     gradient = jax.jit(jax.grad(lambda k, x: jnp.sum(ops.conv(x, k, **how) ** 2)))
     exported = jax.export.export(gradient, platforms=("cpu", "cuda", "tpu"))(kernel, x)
     np.testing.assert_allclose(exported.call(kernel, x), gradient(kernel, x), rtol=1e-5, atol=1e-5)
+
+
+def test_depthwise_on_a_cpu_is_no_convolution_of_xlas(rng):
+    x, kernel, how = make(rng, "depthwise dilated")
+    f = jax.jit(jax.grad(lambda k, x: jnp.sum(ops.conv(x, k, **how) ** 2), (0, 1)))
+    assert "stablehlo.convolution" not in f.trace(kernel, x).lower(lowering_platforms=("cpu",)).as_text()
 
 
 def test_weight_gradient_makes_no_whole_patch_matrix():
