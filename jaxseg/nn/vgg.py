@@ -1,12 +1,13 @@
 """VGG-16 (Simonyan & Zisserman 2015, configuration D) as a backbone: thirteen 3x3 convolutions and five poolings."""
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.nn.layers import Conv
+from jaxseg.nn.layers import Conv, Norm, NormKind
 from jaxseg.types import Array
 
 VGG16_STAGES = (
@@ -34,21 +35,30 @@ class VGG16(nn.Module):
 
     ``dilated`` is DeepLab's form: 3x3 poolings padded by 1, the last two without stride, and conv5 with dilation 2, so
     that the last map is 1/8 of the image (DeepLab v1, section 3.1). Sides of 8 n + 1 give n + 1, corners aligned.
+
+    ``norm`` stands after each convolution, whose bias it makes superfluous. ``switches`` also gives each pooling's
+    switches, ``{"switches1": ...}``, for unpooling; sides must then be multiples of 32.
     """
 
     first_padding: int = 1
     dilated: bool = False
+    norm: NormKind = "none"
+    switches: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> dict[str, Array]:
+    def __call__(self, x: Array, train: bool = False) -> dict[str, Array]:
         outputs = {}
         for stage, (features, depth) in enumerate(VGG16_STAGES, 1):
             dilation = 2 if self.dilated and stage == 5 else 1
             for i in range(1, depth + 1):
                 padding = self.first_padding if stage == i == 1 else dilation
-                conv = Conv(features, 3, padding=padding, dilation=dilation, dtype=self.dtype, name=f"conv{stage}_{i}")
-                x = nn.relu(conv(x))
-            x = ops.max_pool(x, 3, 2 if stage < 4 else 1, 1) if self.dilated else max_pool_ceil(x)
+                conv = partial(Conv, use_bias=self.norm == "none", dtype=self.dtype, name=f"conv{stage}_{i}")
+                x = conv(features, 3, padding=padding, dilation=dilation)(x)
+                x = nn.relu(Norm(self.norm, dtype=self.dtype, name=f"bn{stage}_{i}")(x, train=train))
+            if self.switches:
+                x, outputs[f"switches{stage}"] = ops.max_pool_with_switches(x, 2)
+            else:
+                x = ops.max_pool(x, 3, 2 if stage < 4 else 1, 1) if self.dilated else max_pool_ceil(x)
             outputs[f"pool{stage}"] = x
         return outputs

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.models import FCN8s, FCN16s, FCN32s, FullResolution, UNet
+from jaxseg.models.deconvnet import DeconvNet
 
 K = 5
 MODELS = {
@@ -20,8 +21,9 @@ MODELS = {
     "fcn32s": partial(FCN32s, K, fc_features=8, dropout=0.0, paper_padding=False),
     "fcn16s": partial(FCN16s, K, fc_features=8, dropout=0.0, paper_padding=False),
     "fcn8s": partial(FCN8s, K, fc_features=8, dropout=0.0, paper_padding=False),
+    "deconvnet": partial(DeconvNet, K, fc_features=8, crop=32),
 }
-SMALL = [name for name in MODELS if not name.startswith("fcn")] + ["fcn8s"]
+SMALL = [name for name in MODELS if not name.startswith(("fcn", "deconvnet"))] + ["fcn8s"]
 
 
 def images(h, w, batch=2, seed=0):
