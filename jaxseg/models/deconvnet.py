@@ -165,8 +165,9 @@ def aggregate_proposals(
 
 
 def ensemble(*scores: Array) -> Array:
-    """Probabilities ``[..., K]`` of several models' scores: the mean of their softmax (EDeconvNet: DeconvNet and FCN-8s).
+    """Probabilities ``[..., K]`` of several models' scores: the mean of their softmax.
 
-    Section 5.2 of the paper. (The authors' published code multiplies the positive parts of the scores instead.)
+    EDeconvNet is DeconvNet and FCN-8s (section 5.2 of the paper; the authors' published code multiplies the positive
+    parts of the scores instead).
     """
     return sum(jax.nn.softmax(s.astype(jnp.float32), axis=-1) for s in scores) / len(scores)

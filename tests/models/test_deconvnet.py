@@ -77,12 +77,10 @@ def test_any_size(net, size):
 
 def test_bfloat16_inside_float32_outside(net):
     """Rounding changes switches, so scores jump here and there: alike in most places, not equal."""
-    model, x, variables = net
+    _, x, variables = net
     exact, rounded = (
-        jax.jit(partial(DeconvNet(3, fc_features=8, crop=32, dtype=d).apply, train=False))(variables, x[:, :32, :32])[
-            "logits"
-        ]
-        for d in (jnp.float32, jnp.bfloat16)
+        jax.jit(partial(model.apply, train=False))(variables, x[:, :32, :32])["logits"]
+        for model in (DeconvNet(3, fc_features=8, crop=32, dtype=d) for d in (jnp.float32, jnp.bfloat16))
     )
     assert rounded.dtype == jnp.float32
     assert np.corrcoef(np.ravel(exact), np.ravel(rounded))[0, 1] > 0.9
