@@ -146,7 +146,7 @@ class PixelWindow:
         target = np.full((self.side, self.side), VOID, label.dtype)
         target[margin, margin] = label[row, column]
         image = image[:, ::-1] if self.flip and rng.random() < 0.5 else image
-        image = np.rot90(image, rng.integers(4)) if self.turn else image
+        image = np.rot90(image, int(rng.integers(4))) if self.turn else image
         return {**_plain(sample), "image": np.ascontiguousarray(image), "label": target}
 
 

@@ -100,10 +100,11 @@ class ProposalWise(nn.Module):
         if train or self.is_initializing():
             return self.network(images, train=train)
         network, variables = self.network.unbind()
-        boxes = jnp.asarray(ops.grid_boxes(images.shape[1:3], self.sides))
+        boxes = jnp.asarray(ops.grid_boxes((images.shape[1], images.shape[2]), self.sides))
 
         def predict(crops: Array) -> Array:
-            return network.apply(variables, crops, train=False)["logits"]
+            outputs: Any = network.apply(variables, crops, train=False)
+            return outputs["logits"]
 
         aggregate = partial(
             aggregate_proposals, predict, side=network.crop, fill=network.normalization.mean, how=self.how
@@ -170,4 +171,4 @@ def ensemble(*scores: Array) -> Array:
     EDeconvNet is DeconvNet and FCN-8s (section 5.2 of the paper; the authors' published code multiplies the positive
     parts of the scores instead).
     """
-    return sum(jax.nn.softmax(s.astype(jnp.float32), axis=-1) for s in scores) / len(scores)
+    return jnp.stack([jax.nn.softmax(s.astype(jnp.float32), axis=-1) for s in scores]).mean(0)

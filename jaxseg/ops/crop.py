@@ -84,7 +84,7 @@ def grid_boxes(size: IntPair, sides: tuple[float, ...] = (1.0, 0.5), overlap: fl
         counts = (int(np.ceil((n - side) / (side * (1 - overlap)) - 1e-6)) + 1 for n in (height, width))
         ys, xs = (np.linspace(0, n - side, count) for n, count in zip((height, width), counts))
         boxes += [(x, y, x + side, y + side) for y in ys for x in xs]
-    return np.float32(list(dict.fromkeys(boxes)))
+    return np.array(list(dict.fromkeys(boxes)), np.float32)
 
 
 def _overlaps(start: Array, length: Array, cells: int, pixels: int) -> Array:
