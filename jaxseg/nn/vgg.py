@@ -34,10 +34,14 @@ class VGG16(nn.Module):
     Layers are called ``conv1_1`` ... ``conv5_3`` as in the paper's models. ``first_padding`` is the zero padding of
     conv1_1 (FCN sets it to 100). Odd sizes round up at each pooling, as in Caffe, or down without ``ceil``, as in
     torchvision. ``poolings``: the stages after so many keep the resolution. ``norm``: a normalisation ``bn1_1`` ...
-    ``bn5_3`` after each convolution (torchvision's ``vgg16_bn``; the convolutions keep their biases).
+    ``bn5_3`` after each convolution; those keep their biases, as torchvision's ``vgg16_bn`` does, unless ``use_bias``
+    is False.
 
     ``dilated`` is DeepLab's form: 3x3 poolings padded by 1, the last two without stride, and conv5 with dilation 2, so
     that the last map is 1/8 of the image (DeepLab v1, section 3.1). Sides of 8 n + 1 give n + 1, corners aligned.
+
+    ``switches`` also gives each pooling's switches, ``{"switches1": ...}``, for unpooling; sides must then be multiples
+    of 32.
     """
 
     first_padding: int = 1
@@ -45,6 +49,8 @@ class VGG16(nn.Module):
     dilated: bool = False
     ceil: bool = True
     norm: NormKind = "none"
+    use_bias: bool = True
+    switches: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -54,10 +60,13 @@ class VGG16(nn.Module):
             dilation = 2 if self.dilated and stage == 5 else 1
             for i in range(1, depth + 1):
                 padding = self.first_padding if stage == i == 1 else dilation
-                conv = Conv(features, 3, padding=padding, dilation=dilation, dtype=self.dtype, name=f"conv{stage}_{i}")
-                x = nn.relu(Norm(self.norm, dtype=self.dtype, name=f"bn{stage}_{i}")(conv(x), train=train))
+                conv = partial(Conv, use_bias=self.use_bias, dtype=self.dtype, name=f"conv{stage}_{i}")
+                x = conv(features, 3, padding=padding, dilation=dilation)(x)
+                x = nn.relu(Norm(self.norm, dtype=self.dtype, name=f"bn{stage}_{i}")(x, train=train))
             outputs[f"conv{stage}"] = x
-            if self.dilated:
+            if self.switches:
+                x, outputs[f"switches{stage}"] = ops.max_pool_with_switches(x, 2)
+            elif self.dilated:
                 x = ops.max_pool(x, 3, 2 if stage < 4 else 1, 1)
             elif stage <= self.poolings:
                 x = pool(x)

@@ -7,10 +7,13 @@ each value; :func:`resize_nearest` for any size), :func:`bed_of_nails` (each val
 (the same with learnt weights; :func:`bilinear_kernel` to begin from, :func:`conv_matrix_1d` to see why it
 is called so). The ways that give it up: :func:`conv` with a stride, :func:`max_pool`, :func:`avg_pool`,
 :func:`adaptive_avg_pool`.
+
+Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`.
 """
 
 from jaxseg.ops.batch_norm import batch_norm
 from jaxseg.ops.conv import conv
+from jaxseg.ops.crop import crop_resize, grid_boxes, paste_resize
 from jaxseg.ops.pooling import (
     adaptive_avg_pool,
     avg_pool,
@@ -32,9 +35,12 @@ __all__ = [
     "bilinear_kernel",
     "conv",
     "conv_matrix_1d",
+    "crop_resize",
+    "grid_boxes",
     "max_pool",
     "max_pool_with_switches",
     "max_unpool",
+    "paste_resize",
     "resize_bicubic",
     "resize_bilinear",
     "resize_nearest",

@@ -42,10 +42,14 @@ def read_vgg16(path: str | Path, *, bgr: bool = False) -> dict[str, dict[str, np
 
 
 def with_vgg16(variables: Mapping[str, Any], layers: Mapping[str, Any]) -> dict[str, Any]:
-    """``variables`` of a model that holds a VGG-16 named ``vgg``, its convolutions replaced by ``layers``."""
+    """``variables`` of a model that holds a VGG-16 named ``vgg``, its convolutions replaced by ``layers``.
+
+    Where it has no biases (normalisation follows and would undo them), those of ``layers`` stay behind.
+    """
     ours = variables["params"].get("vgg")
     if ours is None:
         raise JaxsegError(f"the model has no part named vgg; its parts are {', '.join(variables['params'])}")
+    ours = {name: value for name, value in ours.items() if "kernel" in value}
     wrong = [
         f"{name} is {layers[name]['kernel'].shape} and should be {value['kernel'].shape}"
         for name, value in ours.items()
@@ -53,5 +57,6 @@ def with_vgg16(variables: Mapping[str, Any], layers: Mapping[str, Any]) -> dict[
     ]
     if wrong:
         raise JaxsegError(f"weights do not fit: {'; '.join(wrong)}")
-    params = {**variables["params"], "vgg": {name: dict(layers[name]) for name in ours}}
-    return {**variables, "params": params}
+    taken = {name: {kind: layers[name][kind] for kind in value} for name, value in ours.items()}
+    vgg = {**variables["params"]["vgg"], **taken}
+    return {**variables, "params": {**variables["params"], "vgg": vgg}}

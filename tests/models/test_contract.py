@@ -24,7 +24,9 @@ from jaxseg.models import (
     PSPNet,
     UNet,
 )
+from jaxseg.models.deconvnet import DeconvNet
 from jaxseg.models.deeplab_v3_plus import deeplab_v3_plus
+from jaxseg.models.sliding_window import SlidingWindow
 from jaxseg.models.unet_resnet import unet_resnet
 from jaxseg.nn import ResNet
 from tests.helpers import variables_of
@@ -65,8 +67,10 @@ MODELS = {
     "contextual": partial(ContextualNet, K, branch_features=4, dropout=0.0),
     "deeplab_v3_plus": partial(deeplab_v3_plus, K, TINY_RESNET, features=8, low_features=4, dropout=0.0),
     "unet_resnet": partial(unet_resnet, K, TINY_RESNET, features=(8, 8, 8, 4, 4)),
+    "deconvnet": partial(DeconvNet, K, fc_features=8, crop=32),
+    "sliding_window": partial(SlidingWindow, K, kernels=(4, 4), top=1, features=4, fc_features=5),
 }
-VGG = ("fcn32s", "fcn16s", "deeplab_v1", "contextual")  # slow, and like fcn8s or deeplab_v2
+VGG = ("fcn32s", "fcn16s", "deeplab_v1", "contextual", "deconvnet")  # slow, and like fcn8s or deeplab_v2
 SMALL = [name for name in MODELS if name not in VGG]
 
 
@@ -99,8 +103,9 @@ def test_every_parameter_learns(name):
     def loss(params):
         settings = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(0)}}
         outputs, _ = model.apply({**variables, "params": params}, x, **settings)
-        auxiliary = [outputs[name] for name in outputs if name.startswith("aux_")]
-        return sum(jnp.mean((logits - target) ** 2) for logits in [outputs["logits"], *auxiliary])
+        h, w = outputs["logits"].shape[1:3]  # fewer than the image has where only whole windows count
+        scores = [outputs["logits"], *(outputs[name] for name in outputs if name.startswith("aux_"))]
+        return sum(jnp.mean((logits - target[:, :h, :w]) ** 2) for logits in scores)
 
     gradients = jax.jit(jax.grad(loss))(variables["params"])
     dead = [jax.tree_util.keystr(p) for p, g in jax.tree_util.tree_leaves_with_path(gradients) if not np.any(g)]

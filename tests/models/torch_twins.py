@@ -190,3 +190,32 @@ def contextual(net, x):
         kernels.append(weight(branch["score"].params["kernel"]))
         bias = bias + np.asarray(branch["score"].params["bias"])
     return F.conv2d(torch.cat(maps, 1), torch.cat(kernels, 1), torch.tensor(bias))
+
+
+def deconvnet(params, stats, x, train=False):
+    """Noh et al. 2015, the authors' stage_2_train.prototxt: pooling keeps its indices, unpooling reads them."""
+
+    def norm(name, x, p, s):
+        p, s = p[name], s[name]
+        mean, var, scale, bias = (torch.tensor(np.asarray(a)) for a in (s["mean"], s["var"], p["scale"], p["bias"]))
+        return F.relu(F.batch_norm(x, mean, var, scale, bias, training=train, eps=1e-5))
+
+    def down(p, x, padding):
+        bias = torch.tensor(np.asarray(p["bias"])) if "bias" in p else None
+        return F.conv2d(x, weight(p["kernel"]), bias, padding=padding)
+
+    indices = {}
+    for stage, depth in enumerate((2, 2, 3, 3, 3), 1):
+        for i in range(1, depth + 1):
+            x = down(params["vgg"][f"conv{stage}_{i}"], x, 1)
+            x = norm(f"bn{stage}_{i}", x, params["vgg"], stats["vgg"])
+        x, indices[stage] = torch.nn.MaxPool2d(2, return_indices=True)(x)
+    for name in ("fc6", "fc7"):
+        x = norm(f"{name}_bn", down(params[name], x, 0), params, stats)
+    x = norm("fc6_deconv_bn", up_conv(params["fc6_deconv"], x, 1), params, stats)
+    for stage, depth in ((5, 3), (4, 3), (3, 3), (2, 2), (1, 2)):
+        x = torch.nn.MaxUnpool2d(2)(x, indices[stage])
+        for i in range(1, depth + 1):
+            name = f"deconv{stage}_{i}"
+            x = norm(f"{name}_bn", up_conv(params[name], x, 1, 1), params, stats)
+    return conv(params["score"], x)
