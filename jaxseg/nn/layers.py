@@ -43,7 +43,8 @@ CAFFE = Normalization(
 
 
 class Conv(nn.Module):
-    """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C, features]``, bias optional.
+    """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C / groups, features]``, bias
+    optional.
 
     Several arrays count as their concatenation along the channels (:func:`jaxseg.ops.conv`).
     """
@@ -53,6 +54,7 @@ class Conv(nn.Module):
     stride: int = 1
     padding: int = 0
     dilation: int = 1
+    groups: int = 1
     use_bias: bool = True
     dtype: Dtype = jnp.float32
     kernel_init: Init = he_normal
@@ -61,7 +63,8 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array | tuple[Array, ...] | list[Array]) -> Array:
         parts = x if isinstance(x, tuple | list) else (x,)
-        shape = (self.kernel_size, self.kernel_size, sum(p.shape[-1] for p in parts), self.features)
+        channels = sum(p.shape[-1] for p in parts) // self.groups
+        shape = (self.kernel_size, self.kernel_size, channels, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         y = ops.conv(
             tuple(p.astype(self.dtype) for p in parts),
@@ -69,6 +72,7 @@ class Conv(nn.Module):
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
+            groups=self.groups,
         )
         if self.use_bias:
             y = y + _per_channel(self.param("bias", self.bias_init, (self.features,)).astype(self.dtype))

@@ -29,6 +29,7 @@ def max_pool_ceil(x: Array) -> Array:
 class VGG16(nn.Module):
     """``[B, H, W, 3]`` normalised -> the five poolings, ``{"pool1": [B, H/2, W/2, 64], ..., "pool5": [..., 512]}``.
 
+    What each of them pools is there too: ``"conv1"`` [B, H, W, 64], ..., ``"conv5"`` [B, H/16, W/16, 512].
     Layers are called ``conv1_1`` ... ``conv5_3`` as in the paper's models. ``first_padding`` is the zero padding of
     conv1_1 (FCN sets it to 100). Odd sizes round up at each pooling.
 
@@ -49,6 +50,7 @@ class VGG16(nn.Module):
                 padding = self.first_padding if stage == i == 1 else dilation
                 conv = Conv(features, 3, padding=padding, dilation=dilation, dtype=self.dtype, name=f"conv{stage}_{i}")
                 x = nn.relu(conv(x))
+            outputs[f"conv{stage}"] = x
             x = ops.max_pool(x, 3, 2 if stage < 4 else 1, 1) if self.dilated else max_pool_ceil(x)
             outputs[f"pool{stage}"] = x
         return outputs

@@ -7,9 +7,12 @@ each value; :func:`resize_nearest` for any size), :func:`bed_of_nails` (each val
 (the same with learnt weights; :func:`bilinear_kernel` to begin from, :func:`conv_matrix_1d` to see why it
 is called so). The ways that give it up: :func:`conv` with a stride, :func:`max_pool`, :func:`avg_pool`,
 :func:`adaptive_avg_pool`.
+
+Of masks: :func:`largest_component`, :func:`mask_box`.
 """
 
 from jaxseg.ops.batch_norm import batch_norm
+from jaxseg.ops.components import largest_component, mask_box
 from jaxseg.ops.conv import conv
 from jaxseg.ops.pooling import (
     adaptive_avg_pool,
@@ -32,6 +35,8 @@ __all__ = [
     "bilinear_kernel",
     "conv",
     "conv_matrix_1d",
+    "largest_component",
+    "mask_box",
     "max_pool",
     "max_pool_with_switches",
     "max_unpool",

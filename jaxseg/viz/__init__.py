@@ -1,5 +1,6 @@
 """Pictures for people: overlays with a legend, contact sheets of predictions beside the truth, curves."""
 
+from jaxseg.viz.marks import PREDICTION, TRUTH, annotate, heat_map
 from jaxseg.viz.overlay import (
     colorize,
     contact_sheet,
@@ -10,9 +11,13 @@ from jaxseg.viz.overlay import (
 from jaxseg.viz.plots import plot_curves
 
 __all__ = [
+    "PREDICTION",
+    "TRUTH",
+    "annotate",
     "colorize",
     "contact_sheet",
     "default_palette",
+    "heat_map",
     "overlay",
     "plot_curves",
     "with_legend",
