@@ -11,7 +11,7 @@ from jaxseg.metrics.confusion import check_class_names, mean_or_nan
 from jaxseg.metrics.labels import split_void
 from jaxseg.types import UNKNOWN, Array, Batch, JaxsegError, Metric, Predictions
 
-BINS, REACH = 4096, 16  # logits are told apart in steps of 1/128 between -16 and 16
+BINS, REACH = 8192, 32  # logits are told apart in steps of 1/128 between -32 and 32
 
 
 def accuracy_metric(class_names: Sequence[str], *, top: int = 5) -> Metric:
@@ -69,7 +69,7 @@ def average_precision_metric(class_names: Sequence[str]) -> Metric:
     share of questions answered rightly by the logit's sign (0 says present).
 
     Only histograms are kept, so that any split of the data gives the same numbers: logits are told apart in steps of
-    1/128 between -16 and 16.
+    1/128 between -32 and 32.
     """
     names = check_class_names(len(class_names), class_names)
     k = len(names)

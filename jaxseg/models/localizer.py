@@ -59,13 +59,14 @@ class Localizer(nn.Module):
             x = Dropout(self.dropout)(x, train=train)
         x = x.astype(jnp.float32)
         b, k = len(images), self.num_classes
-        boxes = nn.Dense(4 * k if self.per_class else 4, name="box")(x)
+        last = partial(nn.Dense, kernel_init=nn.initializers.normal(0.01))  # begins near the picture's middle
+        boxes = last(4 * k if self.per_class else 4, name="box")(x)
         outputs = {
             "logits": nn.Dense(k, name="fc")(pooled),
             "boxes": boxes.reshape(b, k, 4) if self.per_class else boxes,
         }
         if self.joints:
-            outputs["joints"] = nn.Dense(2 * self.joints, name="joint")(x).reshape(b, self.joints, 2)
+            outputs["joints"] = last(2 * self.joints, name="joint")(x).reshape(b, self.joints, 2)
         return outputs
 
 
