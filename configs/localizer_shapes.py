@@ -14,7 +14,7 @@ from jaxseg.tasks import localization
 from jaxseg.train import Optimizer
 
 
-def get_config(tiny: bool = False, box_weight: float = 2.0, joint_weight: float = 2.0) -> Experiment:
+def get_config(tiny: bool = False, box_weight: float = 1.0, joint_weight: float = 1.0) -> Experiment:
     train = MainObject(Shapes("train", length=32 if tiny else 4000, count=(1, 1)))
     val = MainObject(Shapes("val", length=8 if tiny else 400, count=(1, 1)))
     joints = train.source.keypoint_names
@@ -31,13 +31,13 @@ def get_config(tiny: bool = False, box_weight: float = 2.0, joint_weight: float 
         data=Data(
             train=train,
             val=val,
-            augment=Augment(train.source.size, scale=(0.9, 1.1)),
+            augment=Augment(train.source.size, scale=(1.0, 1.0)),
             prepare=Resize(val.source.size),
             max_instances=1,
         ),
         optimizer=Optimizer("adamw", learning_rate=1e-3, schedule="cosine"),
         steps=2 if tiny else 1000,
-        batch_size=8 if tiny else 32,
+        batch_size=8 if tiny else 16,
         eval_batch_size=8 if tiny else 40,
         eval_every=1 if tiny else 500,
         save_every=1 if tiny else 500,

@@ -8,7 +8,7 @@ from jaxseg.viz.overlay import (
     overlay,
     with_legend,
 )
-from jaxseg.viz.plots import plot_curves
+from jaxseg.viz.plots import plot_curves, plot_lesions
 
 __all__ = [
     "PREDICTION",
@@ -20,5 +20,6 @@ __all__ = [
     "heat_map",
     "overlay",
     "plot_curves",
+    "plot_lesions",
     "with_legend",
 ]
