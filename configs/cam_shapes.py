@@ -1,6 +1,6 @@
 """Where are the stars? Localization learnt from pictures with and without a star, and no box (Zhou et al. 2016).
 
-    jaxseg train cam_shapes --workdir runs/cam_shapes [--target disk] [--pool max]
+jaxseg train cam_shapes --workdir runs/cam_shapes [--target disk] [--pool max]
 """
 
 from jaxseg.config import Data, Experiment
@@ -26,9 +26,9 @@ def get_config(tiny: bool = False, target: str = "star", pool: str = "average") 
             max_instances=4,
         ),
         optimizer=Optimizer("adamw", learning_rate=2e-3, schedule="cosine"),
-        steps=2 if tiny else 1500,
+        steps=2 if tiny else 700,
         batch_size=8 if tiny else 32,
         eval_batch_size=8 if tiny else 40,
-        eval_every=1 if tiny else 500,
-        save_every=1 if tiny else 500,
+        eval_every=1 if tiny else 350,
+        save_every=1 if tiny else 350,
     )

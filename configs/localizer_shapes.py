@@ -1,6 +1,6 @@
 """Which shape is it, where is its box, and where are its tip and sides? Two heads, and joints as a third.
 
-    jaxseg train localizer_shapes --workdir runs/localizer_shapes [--box-weight 10] [--joint-weight 10]
+jaxseg train localizer_shapes --workdir runs/localizer_shapes [--box-weight 1] [--joint-weight 2]
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from jaxseg.tasks import localization
 from jaxseg.train import Optimizer
 
 
-def get_config(tiny: bool = False, box_weight: float = 1.0, joint_weight: float = 1.0) -> Experiment:
+def get_config(tiny: bool = False, box_weight: float = 1.0, joint_weight: float = 2.0) -> Experiment:
     train = MainObject(Shapes("train", length=32 if tiny else 4000, count=(1, 1)))
     val = MainObject(Shapes("val", length=8 if tiny else 400, count=(1, 1)))
     joints = train.source.keypoint_names
@@ -27,6 +27,7 @@ def get_config(tiny: bool = False, box_weight: float = 1.0, joint_weight: float 
             box_weight=box_weight,
             joint_weight=joint_weight,
             joints=joints,
+            alpha=0.2,
         ),
         data=Data(
             train=train,
@@ -36,9 +37,9 @@ def get_config(tiny: bool = False, box_weight: float = 1.0, joint_weight: float 
             max_instances=1,
         ),
         optimizer=Optimizer("adamw", learning_rate=1e-3, schedule="cosine"),
-        steps=2 if tiny else 1000,
+        steps=2 if tiny else 1500,
         batch_size=8 if tiny else 16,
         eval_batch_size=8 if tiny else 40,
-        eval_every=1 if tiny else 500,
-        save_every=1 if tiny else 500,
+        eval_every=1 if tiny else 750,
+        save_every=1 if tiny else 750,
     )

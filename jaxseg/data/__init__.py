@@ -4,8 +4,8 @@ needed.
 
 from jaxseg.data.folder import CAMVID_FREQUENCIES, Folder, camvid
 from jaxseg.data.frequencies import class_frequencies
-from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.image_labels import MainObject, Present
+from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.shapes import Shapes

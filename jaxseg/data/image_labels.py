@@ -34,7 +34,9 @@ class Present:
         known = (*self.source.classes, *getattr(self.source, "things", ()))
         unknown = [name for name in self.classes if name not in known]
         if isinstance(self.classes, str) or not self.classes or unknown:
-            raise JaxsegError(f"Present.classes is {self.classes!r}; expected a tuple of {', '.join(dict.fromkeys(known))}")
+            raise JaxsegError(
+                f"Present.classes is {self.classes!r}; expected a tuple of {', '.join(dict.fromkeys(known))}"
+            )
 
     def __len__(self) -> int:
         return len(self.source)

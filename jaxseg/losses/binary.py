@@ -29,8 +29,8 @@ def binary_cross_entropy(
     """
     if logits.shape != labels.shape or not jnp.issubdtype(logits.dtype, jnp.floating):
         raise JaxsegError(
-            f"binary_cross_entropy: logits {logits.dtype} {list(logits.shape)} and labels {list(labels.shape)}; expected "
-            "one floating point logit for each label"
+            f"binary_cross_entropy: logits {logits.dtype} {list(logits.shape)} and labels {list(labels.shape)}; "
+            "expected one floating point logit for each label"
         )
     safe, valid = split_void(labels, 2, ignore_index)
     z = jnp.where(valid, logits, 0).astype(jnp.float32)

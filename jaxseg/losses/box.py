@@ -67,7 +67,8 @@ def _regression(
 ) -> Array:
     if predictions.ndim < 1 or predictions.shape != targets.shape:
         raise JaxsegError(
-            f"{name}: predictions {list(predictions.shape)} and targets {list(targets.shape)} must have one shape [..., D]"
+            f"{name}: predictions {list(predictions.shape)} and targets {list(targets.shape)} must have one shape "
+            "[..., D]"
         )
     weights = jnp.ones(predictions.shape[:-1]) if weights is None else weights.astype(jnp.float32)
     if weights.shape != predictions.shape[:-1]:

@@ -80,7 +80,9 @@ def average_precision_metric(class_names: Sequence[str]) -> Metric:
     def update(state: Any, predictions: Predictions, batch: Batch) -> Any:
         scores, category = predictions["scores"], known(batch, 2)
         if scores.shape != category.shape or scores.shape[1] != k:
-            raise JaxsegError(f"scores {list(scores.shape)} and category {list(category.shape)}, expected [B, {k}] both")
+            raise JaxsegError(
+                f"scores {list(scores.shape)} and category {list(category.shape)}, expected [B, {k}] both"
+            )
         truth, valid = split_void(category, 2, UNKNOWN)
         steps = jnp.floor((scores.astype(jnp.float32) + REACH) * (BINS / (2 * REACH)))
         bins = jnp.clip(jnp.nan_to_num(steps), 0, BINS - 1).astype(jnp.int32)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from jaxseg.metrics import counts
-from jaxseg.metrics.confusion import check_class_names, mean_or_nan
+from jaxseg.metrics.confusion import check_class_names
 from jaxseg.types import Array, Batch, JaxsegError, Metric, Predictions
 
 STEPS = 2**16

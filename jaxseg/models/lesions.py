@@ -26,7 +26,7 @@ _BLOCK = re.compile(r"layer(\d+)_(\d+)")
 
 def block_names(variables: Variables) -> list[str]:
     """The residual blocks of a :class:`jaxseg.nn.ResNet`, by itself or in a model: ``layer1_0``, ``layer1_1``, ..."""
-    return sorted(_blocks(variables["params"]), key=lambda name: [int(n) for n in _BLOCK.fullmatch(name).groups()])
+    return sorted(_blocks(variables["params"]), key=lambda name: [int(n) for n in re.findall(r"\d+", name)])
 
 
 def drop_blocks(variables: Variables, names: Collection[str]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def largest_component(mask: Array) -> Array:
 
 
 def mask_box(mask: Array) -> Array:
-    """The smallest box that holds a mask ``[H, W]`` bool: ``[4]`` float32, (x1, y1, x2, y2); zeros for an empty mask."""
+    """The smallest box that holds a mask ``[H, W]`` bool: (x1, y1, x2, y2), ``[4]`` float32; zeros if it is empty."""
 
     def ends(line: Array) -> tuple[Array, Array]:
         return jnp.argmax(line), line.size - jnp.argmax(line[::-1])

@@ -62,7 +62,7 @@ def _predict(several: bool, localize: Localize | None, outputs: Outputs, batch: 
 
 
 def _draw(classes: tuple[str, ...], batch: Batch, predictions: Predictions) -> np.ndarray:
-    """A contact sheet: each picture with the predicted and the true names, and the map of the likeliest class."""
+    """A contact sheet: each picture with the predicted (and the true) names, and where the likeliest is seen."""
     rows = [_row(classes, i, batch, predictions) for i in range(len(batch["image"])) if batch["valid"][i]]
     return viz.contact_sheet(rows, ())
 
@@ -75,10 +75,11 @@ def _row(classes: tuple[str, ...], i: int, batch: Batch, predictions: Prediction
     row = {"image": viz.annotate(image, text=f"{names} ({truth or 'nothing'})")}
     if "maps" in predictions:
         k = int(np.argmax(predictions["scores"][i]))
-        boxes = [(predictions["boxes"][i, k], viz.PREDICTION)] if present[k] else []
+        found = bool(present[k])
+        boxes = [(predictions["boxes"][i, k], viz.PREDICTION)] if found else []
         if "instances" in batch:
             theirs = batch["instances"]["valid"][i] & (batch["instances"]["classes"][i] == k + 1)
             boxes = [(box, viz.TRUTH) for box in batch["instances"]["boxes"][i][theirs]] + boxes
-        heat = viz.heat_map(image, np.asarray(predictions["maps"][i])[..., k])
-        row["where"] = viz.annotate(heat, boxes=boxes, text=classes[k])
+        picture = viz.heat_map(image, np.asarray(predictions["maps"][i])[..., k]) if found else image
+        row["where"] = viz.annotate(picture, boxes=boxes, text=classes[k] if found else "")
     return row

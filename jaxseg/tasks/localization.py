@@ -110,7 +110,7 @@ def _box_of(boxes: Array, category: Array) -> Array:
 
 def _draw(classes: tuple[str, ...], batch: Batch, predictions: Predictions) -> np.ndarray:
     """A contact sheet: each picture with the true box and joints in white, the predicted ones in colour."""
-    rows = [{"image": _row(classes, i, batch, predictions)} for i in np.flatnonzero(batch["valid"])]
+    rows = [{"image": _row(classes, i, batch, predictions)} for i in range(len(batch["image"])) if batch["valid"][i]]
     return viz.contact_sheet(rows, ())
 
 

@@ -42,8 +42,8 @@ def plot_lesions(
     """Draw a lesion study of networks (Veit et al. 2016, figures 3, 5a and 5b) and write it as one PNG.
 
     All errors are shares, 0 to 1. ``whole``: the error of each network as trained; ``single``: for each network the
-    error without each one of its parts, by name and in order; ``dropped``: the errors of several tries by how many
-    blocks were taken out at once; ``reordered``: pairs of Kendall's tau and error.
+    error without each one of its parts, by name and in order (the longest list has all names); ``dropped``: the errors
+    of several tries by how many blocks were taken out at once; ``reordered``: pairs of Kendall's tau and error.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -51,12 +51,13 @@ def plot_lesions(
     figure = Figure(figsize=(14, 4), layout="constrained")
     FigureCanvasAgg(figure)
     first, second, third = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
+    names = list(max(single.values(), key=len))
     for i, (network, errors) in enumerate(single.items()):
-        first.plot(range(len(errors)), list(errors.values()), "o-", color=f"C{i}", ms=4, lw=1, label=f"{network}, one out")
+        places = [names.index(name) for name in errors]
+        first.plot(places, list(errors.values()), "o-", color=f"C{i}", ms=4, lw=1, label=f"{network}, one out")
         first.axhline(whole[network], color=f"C{i}", ls=":", lw=1, label=f"{network}, whole")
-        for place, (name, error) in enumerate(errors.items()):
-            first.annotate(name, (place, error), (0, 5), textcoords="offset points", fontsize=6, rotation=60)
-    first.set(title="without one part", xlabel="place of the part")
+    first.set_xticks(range(len(names)), names, rotation=60, fontsize=7)
+    first.set(title="without one part")
     first.legend(fontsize=7)
     second.boxplot(list(dropped.values()), positions=list(dropped), whis=(0, 100))
     second.set(title="without several blocks", xlabel="blocks taken out")

@@ -20,7 +20,9 @@ def test_equals_torchs_on_the_known_answers():
     z, y = example()
     there = torch.tensor(z, requires_grad=True)
     known = torch.tensor(y >= 0)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(there[known], torch.tensor(y, dtype=torch.float32)[known])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(
+        there[known], torch.tensor(y, dtype=torch.float32)[known]
+    )
     loss.backward()
     value, gradient = jax.jit(jax.value_and_grad(partial(losses.binary_cross_entropy, ignore_index=-1)))(z, y)
     np.testing.assert_allclose(value, loss.item(), rtol=1e-6)

@@ -46,7 +46,9 @@ def test_values_and_gradients_are_torchs(name):
         np.testing.assert_allclose(found, expected.detach(), rtol=1e-5)
     (each.sum() / weights.sum()).backward()
     np.testing.assert_allclose(jax.jit(jax.grad(LOSSES[name]))(p, t, w), there.grad, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(LOSSES[name](p, t), by_torch(name)(there, torch.tensor(t)).sum(-1).mean().item(), rtol=1e-5)
+    np.testing.assert_allclose(
+        LOSSES[name](p, t), by_torch(name)(there, torch.tensor(t)).sum(-1).mean().item(), rtol=1e-5
+    )
 
 
 @every_loss

@@ -82,7 +82,9 @@ def test_weak_localization():
     best, both, pointed = [], [], []
     for i in np.flatnonzero(batch["valid"]):
         for k in range(K):
-            truths = [there["boxes"][i, n] for n in range(N) if there["valid"][i, n] and there["classes"][i, n] == k + 1]
+            truths = [
+                there["boxes"][i, n] for n in range(N) if there["valid"][i, n] and there["classes"][i, n] == k + 1
+            ]
             if truths:
                 best.append(max(iou(predictions["boxes"][i, k], t) for t in truths))
                 both.append(best[-1] >= 0.5 and predictions["present"][i, k])
@@ -109,7 +111,7 @@ def test_joints_are_found_within_a_share_of_the_box():
             if truth[i, p, 2] > 0:
                 hits[name].append(np.linalg.norm(predictions["keypoints"][i, p] - truth[i, p, :2]) <= reach)
     assert found["pck_of"] == pytest.approx({name: np.mean(h) for name, h in hits.items()})
-    assert found["pck"] == pytest.approx(np.mean(sum(hits.values(), [])))
+    assert found["pck"] == pytest.approx(np.mean(np.concatenate(list(hits.values()))))
     assert found["joints"] == sum(map(len, hits.values()))
     assert 0.2 < found["pck"] < 0.95
 

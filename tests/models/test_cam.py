@@ -64,7 +64,9 @@ def test_vggs_form_is_the_published_one():
     linear = partial(f.linear, weight=params["fc"]["kernel"].T, bias=params["fc"]["bias"])
     assert outputs["maps"].shape == (2, 2, 3, K)
     np.testing.assert_allclose(outputs["logits"], linear(y.mean((2, 3))), rtol=2e-3, atol=2e-3)
-    greatest, _ = cam.PooledScores(K, "max", 0.5).apply({"params": variables["params"]["fc"]}, outputs["features"], False)
+    greatest, _ = cam.PooledScores(K, "max", 0.5).apply(
+        {"params": variables["params"]["fc"]}, outputs["features"], False
+    )
     np.testing.assert_allclose(greatest, linear(y.permute(0, 2, 3, 1)).amax((1, 2)), rtol=2e-3, atol=2e-3)
 
 

@@ -26,7 +26,9 @@ def batch_and_outputs(per_class=False):
         "instances": {
             "boxes": np.sort(rng.random((B, 1, 2, 2)) * [W, H], axis=2).reshape(B, 1, 4).astype(np.float32),
             "classes": category[:, None] + 1,
-            "keypoints": np.concatenate([rng.random((B, 1, 2, 2)) * 30, rng.integers(0, 3, (B, 1, 2, 1))], -1).astype("f4"),
+            "keypoints": np.concatenate([rng.random((B, 1, 2, 2)) * 30, rng.integers(0, 3, (B, 1, 2, 1))], -1).astype(
+                "f4"
+            ),
             "valid": np.array([[1], [0], [1], [1], [1], [1]], bool),
         },
     }
