@@ -5,6 +5,7 @@ needed.
 from jaxseg.data.crops import ObjectCrop, PixelWindow, best_proposals, edge_proposals, regions
 from jaxseg.data.folder import CAMVID_CLASSES, CAMVID_FREQUENCIES, Folder, camvid
 from jaxseg.data.frequencies import class_frequencies
+from jaxseg.data.image_labels import MainObject, Present
 from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.memory import InMemory
@@ -21,9 +22,11 @@ __all__ = [
     "Augment",
     "Folder",
     "InMemory",
+    "MainObject",
     "ObjectCrop",
     "Pad",
     "PixelWindow",
+    "Present",
     "Resize",
     "Shapes",
     "Subset",

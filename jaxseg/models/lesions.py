@@ -4,6 +4,10 @@ A residual network is a sum over many paths: each block adds ``F(x)`` to what pa
 taken out of a trained network or exchanged with one another, and the rest still works, the error growing smoothly with
 the number; not so where the resolution changes, and not in networks without shortcuts. Both are done to the variables
 here, not to the network, so that one compiled program serves every lesion.
+
+A block taken out leaves its shortcut: the identity, exactly (what passes has gone through a ReLU, so the block's last
+one changes nothing), or, where the shape changes, the projection, which cannot be taken out. benchmarks/lesions.py
+draws the paper's figures 3 and 5.
 """
 
 import re
@@ -12,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg.types import JaxsegError
 
@@ -47,7 +52,7 @@ def exchange_blocks(variables: Variables, order: Mapping[str, str]) -> dict[str,
     Raises JaxsegError for a block that is not there, or whose shapes differ from those of the one it replaces.
     """
     _check_known(variables, [*order, *order.values()])
-    shapes = {name: jax.tree.map(jnp.shape, block) for name, block in _blocks(variables["params"]).items()}
+    shapes = {name: _shapes(block) for name, block in _blocks(variables["params"]).items()}
     unlike = [f"{a} and {b}" for a, b in order.items() if shapes[a] != shapes[b]]
     if unlike:
         raise JaxsegError(
@@ -59,6 +64,34 @@ def exchange_blocks(variables: Variables, order: Mapping[str, str]) -> dict[str,
         return _with_blocks(tree, lambda name, block: theirs[order[name]] if name in order else block)
 
     return {collection: exchanged(tree) for collection, tree in variables.items()}
+
+
+def blocks_alike(variables: Variables) -> list[list[str]]:
+    """The blocks in groups of equal shape, which may change places: a stage, without a first block that projects."""
+    blocks, groups = _blocks(variables["params"]), []
+    for name in block_names(variables):
+        same = groups and _shapes(blocks[groups[-1][0]]) == _shapes(blocks[name])
+        groups = [*groups[:-1], [*groups[-1], name]] if same else [*groups, [name]]
+    return groups
+
+
+def shuffled(variables: Variables, swaps: int, rng: np.random.Generator) -> tuple[dict[str, str], float]:
+    """A random order for :func:`exchange_blocks`, by ``swaps`` exchanges of two blocks alike, and how much it keeps.
+
+    That is Kendall's tau between the old order and the new: the share of pairs of blocks in their old order less the
+    share of those reversed, 1 for no change (section 4.3). Raises JaxsegError where no two blocks are alike.
+    """
+    names = block_names(variables)
+    pairs = [(a, b) for group in blocks_alike(variables) for i, a in enumerate(group) for b in group[i + 1 :]]
+    if swaps and not pairs:
+        raise JaxsegError(f"no two blocks are alike among {', '.join(names)}; take a deeper network")
+    order = {name: name for name in names}
+    for _ in range(swaps):
+        a, b = pairs[rng.integers(len(pairs))]
+        order[a], order[b] = order[b], order[a]
+    place = [names.index(order[name]) for name in names]
+    kept = [np.sign(q - p) for i, p in enumerate(place) for q in place[i + 1 :]]
+    return {a: b for a, b in order.items() if a != b}, float(np.mean(kept)) if kept else 1.0
 
 
 def _blocks(tree: Variables) -> dict[str, Any]:
@@ -78,6 +111,10 @@ def _with_blocks(tree: Variables, change: Callable[[str, Variables], Variables])
         else _with_blocks(value, change)
         for key, value in tree.items()
     }
+
+
+def _shapes(block: Variables) -> Any:
+    return jax.tree.map(jnp.shape, block)
 
 
 def _check_known(variables: Variables, names: Collection[str]) -> None:

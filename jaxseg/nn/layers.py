@@ -63,7 +63,8 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array | tuple[Array, ...] | list[Array]) -> Array:
         parts = x if isinstance(x, tuple | list) else (x,)
-        shape = (self.kernel_size, self.kernel_size, sum(p.shape[-1] for p in parts) // self.groups, self.features)
+        channels = sum(p.shape[-1] for p in parts) // self.groups
+        shape = (self.kernel_size, self.kernel_size, channels, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         y = ops.conv(
             tuple(p.astype(self.dtype) for p in parts),

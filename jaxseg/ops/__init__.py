@@ -8,10 +8,12 @@ each value; :func:`resize_nearest` for any size), :func:`bed_of_nails` (each val
 is called so). The ways that give it up: :func:`conv` with a stride, :func:`max_pool`, :func:`avg_pool`,
 :func:`adaptive_avg_pool`.
 
-Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`.
+Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`. Of masks:
+:func:`largest_component`, :func:`mask_box`.
 """
 
 from jaxseg.ops.batch_norm import batch_norm
+from jaxseg.ops.components import largest_component, mask_box
 from jaxseg.ops.conv import conv
 from jaxseg.ops.crop import crop_resize, grid_boxes, paste_resize
 from jaxseg.ops.pooling import (
@@ -37,6 +39,8 @@ __all__ = [
     "conv_matrix_1d",
     "crop_resize",
     "grid_boxes",
+    "largest_component",
+    "mask_box",
     "max_pool",
     "max_pool_with_switches",
     "max_unpool",

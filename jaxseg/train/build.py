@@ -40,7 +40,10 @@ def build(experiment: Experiment) -> Run:
     parallel.check_batch_size(e.batch_size, devices // e.model_devices, e.accumulate)
     parallel.check_batch_size(e.eval_batch_size, devices)
     len(e.data.val)  # what is missing of it shows now, not at the first evaluation
-    example = next(pipeline.train_batches(e.data.train, e.data.augment, batch_size=1, seed=e.seed, num_threads=0))
+    first = pipeline.train_batches(
+        e.data.train, e.data.augment, batch_size=1, seed=e.seed, num_threads=0, max_instances=e.data.max_instances
+    )
+    example = next(first)
     variables = init_variables(e.model, e.task, example, e.seed)
     _check_classes(e, variables, example)
     if e.pretrained is not None:

@@ -65,6 +65,7 @@ def _evaluate(
         num_threads=e.data.num_threads,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        max_instances=e.data.max_instances,
     )
     examples: list[tuple[Batch, Any]] = []
     seen = 0
