@@ -7,8 +7,8 @@ Measured on 2 shared cores (AVX-512), float32, jax 0.10.2, in turns with XLA's o
 * The input gradient at stride 1 is a convolution with the turned kernel: twice as fast at 24 channels, equal at more.
 * 3x3 on 3 channels is 27 products and sums: 6 times as fast to 24 channels, equal to 64 (hence the bound).
 * 1x1 is one matrix product. At other strides the input gradient stays XLA's: nothing tried was faster.
-* Depthwise 3x3 is 9 products and sums: 8 to 28 times as fast, its gradients 9 to 28 times (2 images of 33 to 129
-  pixels, 64 to 2048 channels).
+* Depthwise 3x3 is 9 products and sums: at least 4 times as fast, its gradients 11 times (2 images of 33 to 129
+  pixels, 64 to 2048 channels, on a busy machine; up to 79 and 54 times, most at few channels or with a stride).
 """
 
 from collections.abc import Iterator

@@ -62,6 +62,8 @@ def fetch(weights: str | Weights, folder: str | Path | None = None) -> Path:
 def _download(weights: Weights, file: IO[bytes]) -> None:
     """Append to ``file`` what it lacks, beginning again up to ``TRIES`` times where the connection ends early."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"fetching {weights.url}", highlight=False, soft_wrap=True)
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(TextColumn(weights.name), *columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(weights.name, total=None)
