@@ -5,6 +5,11 @@
 Trains a ResNet of 16 blocks and a plain network of as many 3x3 convolutions, on scikit-learn's 1797 digits of 8x8
 pixels, enlarged to 32x32; then takes out every single block or layer, several blocks at once, and puts blocks in
 another order, without training again. Needs scikit-learn (``pip install jaxseg[test]``).
+
+Measured on 2 CPU cores, under 3 minutes with both trainings: test error 0.013 (ResNet) and 0.010 (plain). Without any
+one layer the plain network is nearly at chance (0.78 to 0.93); without one block the ResNet errs on 0.015 to 0.13 at
+most places, on 0.29 to 0.67 at the first one or two of a stage. Of the 12 blocks within a stage, two at once cost 0.29
+(median), three 0.85; the paper's network has 54 blocks and loses more slowly.
 """
 
 import argparse

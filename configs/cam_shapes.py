@@ -11,9 +11,9 @@ maximum, the paper's, reach IoU 0.5 for 0.676 (mean IoU 0.573); above 40 %, for 
 all, whose sides are 0.5 or 0.6 of the picture's, for 0.081 and 0.075 (0.199, 0.222).
 
 ``--pool max``, begun from that: average precision 0.983, pointing 0.960, and boxes round a part of the star only: 0.214
-(mean IoU 0.351) at 20 %, 0.618 (0.535) at 40 %. It needs the start and the low rate: from scratch it learns nothing
-in 700 steps (average precision 0.54), and at the full rate it still classifies (0.989) but points anywhere (0.249):
-each place sees the whole picture, so a maximum may tell of a star that is elsewhere.
+(mean IoU 0.351) at 20 %, 0.618 (0.535) at 40 %. It needs the start and the low rate: from scratch it has
+learnt little after 700 steps (average precision 0.54), and at the full rate it still classifies (0.989) but points
+anywhere (0.249): each place sees the whole picture, so a maximum may tell of a star that is elsewhere.
 """
 
 from functools import partial
