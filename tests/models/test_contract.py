@@ -118,8 +118,9 @@ def test_jit_equals_eager_and_mates_do_not_matter(name):
     x = images(40, 48)
     variables = variables_of(model, x)
     jitted = apply(model, variables, x)
-    np.testing.assert_allclose(jitted, model.apply(variables, x, train=False)["logits"], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(jitted[:1], apply(model, variables, x[:1]), rtol=1e-4, atol=1e-4)
+    near = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5 * np.abs(jitted).max())
+    near(jitted, model.apply(variables, x, train=False)["logits"])
+    near(jitted[:1], apply(model, variables, x[:1]))
 
 
 @pytest.mark.parametrize("name", SMALL)

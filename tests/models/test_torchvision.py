@@ -191,12 +191,13 @@ def distance(gradients, exact):
 
 
 def test_gradients_of_deeplab_v3_with_frozen_statistics():
+    """Equal to about 1e-6, unless some ReLU's input rounds to the other side of zero: then one channel differs."""
     (ours, gradients), (theirs, reference), _ = losses_and_gradients("frozen")
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
-    for name, expected in reference.items():
-        if expected.ndim == 4:  # scale and bias are frozen too, as they are not in torchvision
-            error = np.abs(gradients[name] - expected).max() / np.abs(expected).max()
-            assert error < 1e-3, f"{name}: {error}"
+    kernels = {name: g for name, g in reference.items() if g.ndim == 4}  # ours freezes scale and bias too
+    assert distance(gradients, kernels) < 1e-3
+    for name, expected in kernels.items():
+        assert distance(gradients, {name: expected}) < 1e-2, name
 
 
 def test_gradients_of_deeplab_v3_with_the_batchs_statistics():
