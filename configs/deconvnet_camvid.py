@@ -73,16 +73,16 @@ def get_config(
             learning_rate=1e-3,
             weight_decay=1e-2,
             schedule="poly",
-            warmup_steps=1 if tiny else 50,
+            warmup_steps=1 if tiny else 20,
             # As in fcn8s_camvid: the first two stages stay, the others move more slowly than the new layers.
             rates=(("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1)) if pretrained else (),
         ),
         pretrained=pretrained,
-        steps=2 if tiny else 1000 if fast else 8000,
+        steps=2 if tiny else 300 if fast else 8000,
         batch_size=8 if tiny or fast else 16,
         eval_batch_size=8,
-        eval_every=1 if tiny else 500,
-        save_every=1 if tiny else 500,
+        eval_every=1 if tiny else 150 if fast else 1000,
+        save_every=1 if tiny else 100,
     )
 
 
