@@ -24,10 +24,10 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import CAMVID_FREQUENCIES, InMemory, ObjectCrop, Resize, Shapes, camvid, edge_proposals
 from jaxseg.losses import cross_entropy, frequency_weights
 from jaxseg.models.deconvnet import DeconvNet, ProposalWise
+from jaxseg.recipes import VGG16_RATES, begin_on_vgg16
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.train.evaluate import load_run
-from jaxseg.weights import read_vgg16, with_vgg16
 
 
 def get_config(
@@ -44,7 +44,7 @@ def get_config(
     if begin:
         pretrained = partial(begin_as, begin)
     elif vgg and not tiny:
-        pretrained = partial(with_vgg16, layers=read_vgg16(vgg, bgr=True))
+        pretrained = partial(begin_on_vgg16, vgg)
     else:
         pretrained = None
     network = DeconvNet(num_classes=len(train.classes), fc_features=8 if tiny else 512 if fast else 4096, crop=side)
@@ -74,8 +74,7 @@ def get_config(
             weight_decay=1e-2,
             schedule="poly",
             warmup_steps=1 if tiny else 20,
-            # As in fcn8s_camvid: the first two stages stay, the others move more slowly than the new layers.
-            rates=(("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1)) if pretrained else (),
+            rates=VGG16_RATES if pretrained else (),
         ),
         pretrained=pretrained,
         steps=2 if tiny else 300 if fast else 8000,

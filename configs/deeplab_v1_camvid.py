@@ -11,7 +11,7 @@ from functools import partial
 
 from jaxseg.config import Experiment
 from jaxseg.models import DeepLabV1
-from jaxseg.recipes import VGG16_RATES, camvid, from_vgg16
+from jaxseg.recipes import VGG16_RATES, begin_on_vgg16, camvid
 from jaxseg.train import Optimizer
 
 
@@ -21,7 +21,7 @@ def get_config(
     vgg: str = "../shared/weights/vgg16_hed.npz",
     fast: bool = False,
 ) -> Experiment:
-    pretrained = from_vgg16(vgg) if vgg and not tiny else None
+    pretrained = partial(begin_on_vgg16, vgg) if vgg and not tiny else None
     return camvid(
         partial(DeepLabV1, fc_features=8 if tiny else 512 if fast else 1024),
         root=root,

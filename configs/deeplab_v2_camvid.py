@@ -8,11 +8,13 @@ Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions 
     jaxseg train deeplab_v2_camvid --workdir runs/deeplab_v2_camvid --root DIR --vgg FILE --fast  # half of it, a CPU
 """
 
+from functools import partial
+
 from flax import linen as nn
 
 from jaxseg.config import Experiment
 from jaxseg.models import DeepLabV2, MultiScale
-from jaxseg.recipes import VGG16_RATES, camvid, from_vgg16
+from jaxseg.recipes import VGG16_RATES, begin_on_vgg16, camvid
 from jaxseg.train import Optimizer
 
 
@@ -23,7 +25,7 @@ def get_config(
     fast: bool = False,
     multi_scale: bool = False,
 ) -> Experiment:
-    pretrained = from_vgg16(vgg) if vgg and not tiny else None
+    pretrained = partial(begin_on_vgg16, vgg) if vgg and not tiny else None
     fc_features = 8 if tiny else 256 if fast else 1024
 
     def model(num_classes: int) -> nn.Module:

@@ -24,10 +24,10 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import CAMVID_FREQUENCIES, Augment, Resize, Shapes, camvid
 from jaxseg.losses import cross_entropy, frequency_weights
 from jaxseg.models import FCN, fcn
+from jaxseg.recipes import VGG16_RATES, begin_on_vgg16
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.train.evaluate import load_run
-from jaxseg.weights import read_vgg16, with_vgg16
 
 
 def get_config(
@@ -73,8 +73,7 @@ def get_config(
             weight_decay=1e-2,
             schedule="poly",
             warmup_steps=1 if tiny else 50,
-            # The first two stages stay as pretrained; the other pretrained layers move more slowly than the new ones.
-            rates=(("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1)) if pretrained else (),
+            rates=VGG16_RATES if pretrained else (),
         ),
         pretrained=pretrained,
         steps=2 if tiny else 2000 if fast else 8000,
@@ -83,11 +82,6 @@ def get_config(
         eval_every=1 if tiny else 500,
         save_every=1 if tiny else 500,
     )
-
-
-def begin_on_vgg16(file, variables):
-    """Fresh ``variables`` with the pretrained convolutions of ``file``."""
-    return with_vgg16(variables, read_vgg16(file, bgr=True))
 
 
 def begin_as(workdir, variables):

@@ -1,6 +1,6 @@
 """What several configs share, as functions that build an experiment from a model: every field can still be replaced."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxseg.losses import cross_entropy, frequency_weights
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.types import Array
-from jaxseg.weights import read_vgg16, with_vgg16
+from jaxseg.weights import PUBLISHED, load, read_vgg16, torchvision, with_vgg16
 
 CAMVID_SIZE = (360, 480)
 VGG16_RATES = (("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1))
@@ -21,9 +21,16 @@ VGG16_RATES = (("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1))
 layers."""
 
 
-def from_vgg16(path: str) -> Any:
-    """For ``Experiment.pretrained``: VGG-16's convolutions from a file that was trained on BGR images."""
-    return partial(with_vgg16, layers=read_vgg16(path, bgr=True))
+def begin_on_vgg16(file: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Fresh ``variables`` with VGG-16's convolutions from a ``file`` that was trained on BGR images."""
+    return with_vgg16(variables, read_vgg16(file, bgr=True))
+
+
+def begin_on_resnet(weights: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Fresh ``variables`` with the backbone that torchvision published (``resnet50_imagenet1k_v2``), or a file's."""
+    if weights in PUBLISHED:
+        return load(weights, variables, part="backbone")
+    return load(weights, variables, part="backbone", patterns=torchvision.RESNET, exempt=(r"^fc\.",))
 
 
 def camvid(
