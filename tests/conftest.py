@@ -21,6 +21,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Compiled programs of one file's tests serve no other's: over the suite they would add up to gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of real data and weights beside the checkout; tests that need it are skipped without it."""
