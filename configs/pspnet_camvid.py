@@ -11,15 +11,14 @@ from functools import partial
 
 from jaxseg.config import Experiment
 from jaxseg.models import pspnet
-from jaxseg.nn import ResNet18, ResNet50
-from jaxseg.recipes import begin_on_resnet, camvid
+from jaxseg.recipes import begin_on_resnet, camvid, resnet_of_size
 from jaxseg.train import Optimizer
 
 
 def get_config(
     tiny: bool = False, root: str = "../shared/data/camvid", fast: bool = False, weights: str = ""
 ) -> Experiment:
-    resnet = partial(ResNet18, base=4) if tiny else partial(ResNet18, base=32) if fast else ResNet50
+    resnet = resnet_of_size(tiny=tiny, fast=fast)
     return camvid(
         partial(pspnet.pspnet, resnet=resnet, features=8 if tiny else 128 if fast else 512),
         root=root,

@@ -10,6 +10,7 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import CAMVID_FREQUENCIES, Augment, Resize, Shapes
 from jaxseg.data import camvid as camvid_folder
 from jaxseg.losses import cross_entropy, frequency_weights
+from jaxseg.nn import ResNet, ResNet18, ResNet50
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.types import Array
@@ -31,6 +32,13 @@ def begin_on_resnet(weights: str, variables: Mapping[str, Any]) -> dict[str, Any
     if weights in PUBLISHED:
         return load(weights, variables, part="backbone")
     return load(weights, variables, part="backbone", patterns=torchvision.RESNET, exempt=(r"^fc\.",))
+
+
+def resnet_of_size(*, tiny: bool, fast: bool) -> Any:
+    """ResNet-50; ``fast``: ResNet-18, half as wide; ``tiny``: one narrow block a stage."""
+    if tiny:
+        return partial(ResNet, (1, 1, 1, 1), bottleneck=False, base=4)
+    return partial(ResNet18, base=32) if fast else ResNet50
 
 
 def camvid(
