@@ -1,7 +1,7 @@
 """U-Net, FCN-8s, and torchvision's FCN and DeepLab v3 on ResNet-50, against the same in PyTorch on this CPU.
 
 ``python -m benchmarks.semantic_vs_torch [--quick] [--size 512] [--batch 2] [--norm none|batch] [--rounds 5]
-[--only unet|fcn|fcn_resnet50|deeplabv3_resnet50] [--paper-padding] [--memory]``
+[--what inference|training] [--only unet|fcn|fcn_resnet50|deeplabv3_resnet50] [--paper-padding] [--memory]``
 
 Prints, for inference and for a whole training step (cross-entropy, SGD with momentum), the medians in seconds and the
 median of the ratios jaxseg / PyTorch (below 1: jaxseg is faster). Both run in one process, in turns, float32, the same
@@ -15,6 +15,7 @@ import multiprocessing
 import resource
 import statistics
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ from jaxseg.models.fcn import FCN, FCNResNet50
 from jaxseg.models.unet import UNet
 from tests.torchvision_models import import_torchvision
 
+WHAT = ("inference", "training")
 NETWORKS = ("unet", "fcn", "fcn_resnet50", "deeplabv3_resnet50")
 
 
@@ -111,9 +113,9 @@ def crop(x: torch.Tensor, offset: int, size: torch.Size) -> torch.Tensor:
     return x[:, :, offset : offset + size[0], offset : offset + size[1]]
 
 
-def jax_calls(model, images: np.ndarray, labels: np.ndarray):
-    """Inference and training step as calls without arguments; for each the bytes beside its arguments, and the seconds
-    it took to compile."""
+def jax_calls(model, images: np.ndarray, labels: np.ndarray, wanted: tuple[str, ...] = WHAT):
+    """For inference and training step: a call without arguments, the bytes beside its arguments, and the seconds it
+    took to compile."""
     x, y = jax.device_put(images), jax.device_put(labels)
     variables = jax.jit(model.init)(jax.random.key(0), x)
     optimizer = optax.sgd(0.01, momentum=0.9)
@@ -131,19 +133,26 @@ def jax_calls(model, images: np.ndarray, labels: np.ndarray):
         updates, slots = optimizer.update(gradient, slots, params)
         return optax.apply_updates(params, updates), rest, slots, value
 
-    start = time.perf_counter()
-    infer = jax.jit(lambda v, x: model.apply(v, x)["logits"]).lower(variables, x).compile()
-    middle = time.perf_counter()
-    train = jax.jit(step, donate_argnums=(0, 1, 2)).lower(*state, x, y).compile()
-    compiling = (middle - start, time.perf_counter() - middle)
-    need = [(f.memory_analysis().temp_size_in_bytes, c) for f, c in zip((infer, train), compiling)]
     kept = jax.tree.map(jnp.copy, variables)
+    calls = {}
+    if "inference" in wanted:
+        infer, need = compiled(lambda v, x: model.apply(v, x)["logits"], kept, x)
+        calls["inference"] = (lambda: infer(kept, x), *need)
+    if "training" in wanted:
+        train, need = compiled(step, *state, x, y, donate_argnums=(0, 1, 2))
 
-    def train_once():
-        *state[:], value = train(*state, x, y)
-        return value
+        def train_once():
+            *state[:], value = train(*state, x, y)
+            return value
 
-    return (lambda: infer(kept, x)), train_once, need
+        calls["training"] = (train_once, *need)
+    return calls
+
+
+def compiled(f, *arguments, **options):
+    start = time.perf_counter()
+    program = jax.jit(f, **options).lower(*arguments).compile()
+    return program, (program.memory_analysis().temp_size_in_bytes, time.perf_counter() - start)
 
 
 def torch_calls(model: nn.Module, images: np.ndarray, labels: np.ndarray):
@@ -163,7 +172,7 @@ def torch_calls(model: nn.Module, images: np.ndarray, labels: np.ndarray):
         F.cross_entropy(model(x), y, ignore_index=255).backward()
         optimizer.step()
 
-    return infer, train
+    return {"inference": infer, "training": train}
 
 
 def networks(which: str, args: argparse.Namespace):
@@ -186,19 +195,24 @@ def example(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, 21, size=(args.batch, args.size, args.size)).astype(np.int32)
 
 
+def seconds(call: Callable[[], object]) -> float:
+    """How long ``call`` takes; the other's threads, which wait busily for some time, have gone to sleep before."""
+    time.sleep(0.3)
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - start
+
+
 def compare(which: str, args: argparse.Namespace) -> None:
     name, model, torch_model = networks(which, args)
-    *mine, need = jax_calls(model, *example(args))
     other = torch_calls(torch_model, *example(args))
-    for what, f, g, (temporary, compiling) in zip(("inference", "training step"), mine, other, need):
+    for what, (f, temporary, compiling) in jax_calls(model, *example(args), args.what).items():
+        g = other[what]
         times = []
         for i in range(args.rounds + 1):
-            start = time.perf_counter()
-            jax.block_until_ready(f())
-            middle = time.perf_counter()
-            g()
+            mine_took, other_took = seconds(f), seconds(g)
             if i:  # the first round warms up
-                times.append((middle - start, time.perf_counter() - middle))
+                times.append((mine_took, other_took))
         a, b = (statistics.median(t) for t in zip(*times))
         ratio = statistics.median(x / y for x, y in times)
         shape = f"{args.batch}x{args.size}x{args.size}"
@@ -209,7 +223,10 @@ def compare(which: str, args: argparse.Namespace) -> None:
 def peak_memory(side: str, which: str, args: argparse.Namespace) -> float:
     """GiB resident at most in a process that does nothing but three training steps."""
     _, model, torch_model = networks(which, args)
-    train = jax_calls(model, *example(args))[1] if side == "jaxseg" else torch_calls(torch_model, *example(args))[1]
+    if side == "jaxseg":
+        train = jax_calls(model, *example(args), ("training",))["training"][0]
+    else:
+        train = torch_calls(torch_model, *example(args))["training"]
     for _ in range(3):
         jax.block_until_ready(train())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -222,6 +239,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--norm", choices=("none", "batch"), default="none")
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT)
     parser.add_argument("--only", choices=NETWORKS)
     parser.add_argument("--paper-padding", action="store_true", help="FCN-8s with the image padded by 100")
     parser.add_argument("--memory", action="store_true", help="peak memory of training instead of times")

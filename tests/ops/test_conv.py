@@ -18,6 +18,9 @@ CASES = {
     "pointwise": ((2, 7, 9, 4), (1, 1, 4, 6), 1, 0, 1, 1),
     "strided pointwise": ((2, 7, 9, 4), (1, 1, 4, 6), 2, 0, 1, 1),
     "dilated": ((2, 9, 9, 4), (3, 3, 4, 6), 1, 2, 2, 1),
+    "dilated far": ((2, 7, 9, 4), (3, 3, 4, 6), 1, 5, 5, 1),
+    "dilated too far": ((2, 4, 5, 4), (3, 3, 4, 6), 1, 6, 6, 1),
+    "dilated far, few rows": ((2, 3, 9, 4), (3, 3, 4, 6), 1, (5, 2), (5, 2), 1),
     "oblong": ((2, 8, 9, 4), (3, 2, 4, 6), (2, 1), (1, 0), 1, 1),
     "grouped": ((2, 7, 9, 4), (3, 3, 2, 8), 1, 1, 1, 2),
     "depthwise": ((2, 7, 9, 4), (3, 3, 1, 4), 2, 1, 1, 4),
@@ -75,6 +78,42 @@ def test_gradients_are_xlas(rng, monkeypatch, case, block):
     got = jax.vjp(lambda x, k: ops.conv(x, k, **how), x, kernel)[1](g)
     for a, b in zip(got, plain(g)):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+WINOGRAD = {  # image, kernel, padding, dilation
+    "3x3": ((2, 7, 9, 4), (3, 3, 4, 6), ((1, 1), (1, 1)), (1, 1)),
+    "even": ((1, 8, 6, 4), (3, 3, 4, 6), ((1, 1), (1, 1)), (1, 1)),
+    "unpadded": ((1, 9, 7, 4), (3, 3, 4, 5), ((0, 0), (0, 0)), (1, 1)),
+    "uneven": ((2, 8, 7, 4), (3, 3, 4, 5), ((2, 0), (1, 2)), (1, 1)),
+    "dilated": ((1, 23, 12, 4), (3, 3, 4, 6), ((2, 2), (3, 3)), (2, 3)),
+}
+
+
+@pytest.mark.parametrize("case", WINOGRAD)
+def test_winograds_form_is_the_definition(rng, monkeypatch, case):
+    x_shape, k_shape, padding, dilation = WINOGRAD[case]
+    x, kernel = (rng.normal(size=s).astype(np.float32) for s in (x_shape, k_shape))
+    geometry = conv_cpu.Geometry((1, 1), padding, dilation, 1)
+    y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    assert geometry.form(x, kernel) != "Winograd"  # too few channels
+    monkeypatch.setattr(conv_cpu, "LEAST_CHANNELS", 4)
+    assert geometry.form(x, kernel) == "Winograd"
+    np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
+    for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
+        np.testing.assert_allclose(got, want, atol=5e-5)
+
+
+def test_the_form_follows_from_what_the_taps_see():
+    def form(channels, size, dilation, batch=1):
+        x = np.zeros((batch, size, size, channels), np.float32)
+        kernel = np.zeros((3, 3, channels, channels), np.float32)
+        return conv_cpu.Geometry((1, 1), ((dilation,) * 2,) * 2, (dilation,) * 2, 1).form(x, kernel)
+
+    assert form(64, 32, 1) == "plain"
+    assert form(256, 32, 1) == form(256, 32, 4) == "Winograd"
+    assert form(128, 256, 1) == "plain"  # larger than the cache
+    assert form(256, 32, 12) == form(256, 32, 36) == form(4, 32, 24) == "tap by tap"
 
 
 @pytest.mark.parametrize("case", CASES)
