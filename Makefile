@@ -16,7 +16,7 @@ demo: $(READY)            ## train a small U-Net on built-in data and draw what 
 	$(BIN)/jaxseg demo --workdir runs/demo
 
 test: $(TOOLS)            ## the test suite
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(TOOLS)            ## style and types
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ def get_config(
 ) -> Experiment:
     pretrained = partial(begin_on_vgg16, vgg) if vgg and not tiny else None
     return camvid(
-        partial(ContextualNet, branch_features=4 if tiny else 16 if fast else 64),
+        partial(ContextualNet, base=4 if tiny else 64, branch_features=4 if tiny else 16 if fast else 64),
         root=root,
         tiny=tiny,
         fast=fast,

@@ -47,7 +47,8 @@ def get_config(
         pretrained = partial(begin_on_vgg16, vgg)
     else:
         pretrained = None
-    network = DeconvNet(num_classes=len(train.classes), fc_features=8 if tiny else 512 if fast else 4096, crop=side)
+    base, fc_features = (4, 8) if tiny else (64, 512 if fast else 4096)
+    network = DeconvNet(num_classes=len(train.classes), base=base, fc_features=fc_features, crop=side)
     return Experiment(
         model=ProposalWise(network, sides=(1.0,) if tiny or fast else (1.0, 0.5)),
         task=semantic(

@@ -23,7 +23,7 @@ def get_config(
 ) -> Experiment:
     pretrained = partial(begin_on_vgg16, vgg) if vgg and not tiny else None
     return camvid(
-        partial(DeepLabV1, fc_features=8 if tiny else 512 if fast else 1024),
+        partial(DeepLabV1, base=4 if tiny else 64, fc_features=8 if tiny else 512 if fast else 1024),
         root=root,
         tiny=tiny,
         fast=fast,

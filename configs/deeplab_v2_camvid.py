@@ -29,7 +29,7 @@ def get_config(
     fc_features = 8 if tiny else 256 if fast else 1024
 
     def model(num_classes: int) -> nn.Module:
-        network = DeepLabV2(num_classes, fc_features=fc_features)
+        network = DeepLabV2(num_classes, base=4 if tiny else 64, fc_features=fc_features)
         return MultiScale(network) if multi_scale else network
 
     return camvid(

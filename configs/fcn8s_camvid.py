@@ -51,6 +51,7 @@ def get_config(
         model=FCN(
             num_classes=len(train.classes),
             stride=stride,
+            base=4 if tiny else 64,
             fc_features=8 if tiny else 512 if fast else 4096,
             paper_padding=not (tiny or fast),
             at_once=stride == 8 and not coarser,

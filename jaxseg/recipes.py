@@ -93,6 +93,6 @@ def camvid(
         steps=2 if tiny else steps,
         batch_size=2 if tiny else batch_size,
         eval_batch_size=4 if tiny else 8,
-        eval_every=1 if tiny else steps // 4,
+        eval_every=2 if tiny else steps // 4,
         save_every=1 if tiny else steps // 8,
     )

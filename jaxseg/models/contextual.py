@@ -47,6 +47,7 @@ class ContextualNet(nn.Module):
     """
 
     num_classes: int
+    base: int = 64
     branch_features: int = 64
     dropout: float = 0.5
     normalization: Normalization = CAFFE
@@ -56,7 +57,7 @@ class ContextualNet(nn.Module):
     def __call__(self, images: Array, *, train: bool = False) -> Outputs:
         chex.assert_shape(images, (None, None, None, 3))
         x = self.normalization(images).astype(self.dtype)
-        features = VGG16(poolings=3, dtype=self.dtype, name="vgg")(x)
+        features = VGG16(poolings=3, base=self.base, dtype=self.dtype, name="vgg")(x)
         scores = {}
         for stride, stage in ((2, "conv2"), (4, "conv3"), (8, "conv5")):
             settings = (self.num_classes, self.branch_features, stride, self.dropout, self.dtype)

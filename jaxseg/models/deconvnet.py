@@ -27,8 +27,9 @@ from jaxseg.nn import CAFFE, VGG16, Conv, ConvTranspose, Norm, Normalization
 from jaxseg.nn.layers import NormKind, he_normal
 from jaxseg.types import Array, JaxsegError, Outputs
 
-DECODER = {5: (512, 512, 512), 4: (512, 512, 256), 3: (256, 256, 128), 2: (128, 64), 1: (64, 64)}
-"""Channels of the deconvolutions after each unpooling (the published net; the next switches want as many channels)."""
+DECODER = {5: (8, 8, 8), 4: (8, 8, 4), 3: (4, 4, 2), 2: (2, 1), 1: (1, 1)}
+"""Channels of the deconvolutions after each unpooling, in those of VGG-16's first stage (the published net; the next
+switches want as many channels)."""
 gaussian = nn.initializers.normal(0.01)
 
 
@@ -41,6 +42,7 @@ class DeconvNet(nn.Module):
     """
 
     num_classes: int
+    base: int = 64
     fc_features: int = 4096
     crop: int = 224
     norm: NormKind = "batch"
@@ -57,20 +59,20 @@ class DeconvNet(nn.Module):
         h, w = images.shape[1:3]
         below, right = (max(self.crop, n + -n % 32) - n for n in (h, w))
         x = jnp.pad(self.normalization(images).astype(self.dtype), ((0, 0), (0, below), (0, right), (0, 0)))
-        vgg = VGG16(norm=self.norm, switches=True, **self._shared("vgg"))
+        vgg = VGG16(norm=self.norm, base=self.base, switches=True, **self._shared("vgg"))
         found = vgg(x, train=train)
         features = {"pool5": found["pool5"]}
         act, side = partial(self._act, train=train), self.crop // 32
         x = act("fc6", Conv(self.fc_features, side, kernel_init=he_normal, **self._shared("fc6")), found["pool5"])
         x = features["fc7"] = act("fc7", Conv(self.fc_features, 1, **self._shared("fc7")), x)
         up = partial(ConvTranspose, stride=1, kernel_init=gaussian)
-        x = act("fc6_deconv", up(512, side, **self._shared("fc6_deconv")), x)
+        x = act("fc6_deconv", up(8 * self.base, side, **self._shared("fc6_deconv")), x)
         for stage, widths in DECODER.items():
             size = (2 * x.shape[1], 2 * x.shape[2])
             x = features[f"unpool{stage}"] = ops.max_unpool(x, found[f"switches{stage}"], 2, None, size)
             for i, width in enumerate(widths, 1):
                 name = f"deconv{stage}_{i}"
-                x = act(name, up(width, 3, padding=1, **self._shared(name)), x)
+                x = act(name, up(width * self.base, 3, padding=1, **self._shared(name)), x)
         logits = Conv(self.num_classes, 1, kernel_init=gaussian, dtype=self.dtype, name="score")(x)
         return {"logits": logits.astype(jnp.float32)[:, :h, :w], "features": features}
 

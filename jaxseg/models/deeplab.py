@@ -57,6 +57,7 @@ class DeepLab(nn.Module):
 
     num_classes: int
     rates: tuple[int, ...] = (12,)
+    base: int = 64
     fc_features: int = 1024
     average_pool5: bool = True
     dropout: float = 0.5
@@ -67,7 +68,7 @@ class DeepLab(nn.Module):
     def __call__(self, images: Array, *, train: bool = False) -> Outputs:
         chex.assert_shape(images, (None, None, None, 3))
         x = pad_to_corners(self.normalization(images).astype(self.dtype))
-        features = VGG16(dilated=True, dtype=self.dtype, name="vgg")(x)
+        features = VGG16(dilated=True, base=self.base, dtype=self.dtype, name="vgg")(x)
         x = features["pool5"]
         if self.average_pool5:
             x = ops.avg_pool(x, 3, 1, 1)

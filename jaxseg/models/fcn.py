@@ -48,6 +48,7 @@ class FCN(nn.Module):
 
     num_classes: int
     stride: Literal[32, 16, 8] = 8
+    base: int = 64
     fc_features: int = 4096
     paper_padding: bool = True
     at_once: bool = False
@@ -62,7 +63,7 @@ class FCN(nn.Module):
         if self.stride not in CROP_LOGITS:
             raise JaxsegError(f"FCN has strides 32, 16 and 8, not {self.stride}")
         x = self.normalization(images).astype(self.dtype)
-        features = VGG16(100 if self.paper_padding else 1, dtype=self.dtype, name="vgg")(x)
+        features = VGG16(100 if self.paper_padding else 1, base=self.base, dtype=self.dtype, name="vgg")(x)
         fc7 = self._classifier(features["pool5"], train)
         score = self._score("score_fr")(fc7)
         for pool, stride, scale in (("pool4", 16, 0.01), ("pool3", 8, 0.0001)):

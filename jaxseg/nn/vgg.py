@@ -10,13 +10,7 @@ from jaxseg import ops
 from jaxseg.nn.layers import Conv, Norm, NormKind
 from jaxseg.types import Array
 
-VGG16_STAGES = (
-    (64, 2),
-    (128, 2),
-    (256, 3),
-    (512, 3),
-    (512, 3),
-)  # (features, convolutions) before each pooling
+VGG16_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # (width in bases, convolutions) before each pooling
 
 
 def max_pool_ceil(x: Array) -> Array:
@@ -33,9 +27,9 @@ class VGG16(nn.Module):
 
     Layers are called ``conv1_1`` ... ``conv5_3`` as in the paper's models. ``first_padding`` is the zero padding of
     conv1_1 (FCN sets it to 100). Odd sizes round up at each pooling, as in Caffe, or down without ``ceil``, as in
-    torchvision. ``poolings``: the stages after so many keep the resolution. ``norm``: a normalisation ``bn1_1`` ...
-    ``bn5_3`` after each convolution; those keep their biases, as torchvision's ``vgg16_bn`` does, unless ``use_bias``
-    is False.
+    torchvision. ``base``: channels of the first stage. ``poolings``: the stages after so many keep the resolution.
+    ``norm``: a normalisation ``bn1_1`` ... ``bn5_3`` after each convolution; those keep their biases, as torchvision's
+    ``vgg16_bn`` does, unless ``use_bias`` is False.
 
     ``dilated`` is DeepLab's form: 3x3 poolings padded by 1, the last two without stride, and conv5 with dilation 2, so
     that the last map is 1/8 of the image (DeepLab v1, section 3.1). Sides of 8 n + 1 give n + 1, corners aligned.
@@ -45,6 +39,7 @@ class VGG16(nn.Module):
     """
 
     first_padding: int = 1
+    base: int = 64
     poolings: int = 5
     dilated: bool = False
     ceil: bool = True
@@ -56,12 +51,12 @@ class VGG16(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> dict[str, Array]:
         outputs, pool = {}, max_pool_ceil if self.ceil else partial(ops.max_pool, window=2)
-        for stage, (features, depth) in enumerate(VGG16_STAGES, 1):
+        for stage, (width, depth) in enumerate(VGG16_STAGES, 1):
             dilation = 2 if self.dilated and stage == 5 else 1
             for i in range(1, depth + 1):
                 padding = self.first_padding if stage == i == 1 else dilation
                 conv = partial(Conv, use_bias=self.use_bias, dtype=self.dtype, name=f"conv{stage}_{i}")
-                x = conv(features, 3, padding=padding, dilation=dilation)(x)
+                x = conv(width * self.base, 3, padding=padding, dilation=dilation)(x)
                 x = nn.relu(Norm(self.norm, dtype=self.dtype, name=f"bn{stage}_{i}")(x, train=train))
             outputs[f"conv{stage}"] = x
             if self.switches:

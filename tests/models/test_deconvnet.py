@@ -17,7 +17,7 @@ from tests.models.test_contract import images, variables_of
 
 @pytest.fixture(scope="module")
 def net():
-    model = DeconvNet(3, fc_features=8, crop=32)
+    model = DeconvNet(3, base=4, fc_features=8, crop=32)
     x = np.asarray(images(64, 64))
     return model, x, variables_of(model, x)
 
@@ -34,7 +34,7 @@ def test_scores_and_gradient_equal_pytorchs(net):
 
     _, x, variables = net
     x = x[:, :32, :32]
-    model = DeconvNet(3, fc_features=8, crop=32, dtype=jnp.float64)
+    model = DeconvNet(3, base=4, fc_features=8, crop=32, dtype=jnp.float64)
     g = np.random.default_rng(3).normal(size=(2, 32, 32, 3))
 
     def score(x, variables):
@@ -80,7 +80,7 @@ def test_bfloat16_inside_float32_outside(net):
     _, x, variables = net
     exact, rounded = (
         jax.jit(partial(model.apply, train=False))(variables, x[:, :32, :32])["logits"]
-        for model in (DeconvNet(3, fc_features=8, crop=32, dtype=d) for d in (jnp.float32, jnp.bfloat16))
+        for model in (DeconvNet(3, base=4, fc_features=8, crop=32, dtype=d) for d in (jnp.float32, jnp.bfloat16))
     )
     assert rounded.dtype == jnp.float32
     assert np.corrcoef(np.ravel(exact), np.ravel(rounded))[0, 1] > 0.9
