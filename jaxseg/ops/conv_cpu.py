@@ -30,6 +30,7 @@ from jaxseg.types import Array
 BLOCK = 1_200_000  # numbers in one block of patches: about 5 MB, the fastest of those tried from 1 to 40 MB
 MOST_PATCHES = 100_000_000  # numbers: 400 MB
 MOST_SEEN = 0.8  # a kernel whose taps see the image less often than this is taken tap by tap
+LEAST_PRODUCTS = 500_000_000  # below, XLA's own takes a few milliseconds, and every other form longer to compile
 LEAST_CHANNELS = 128  # in and out, for Winograd's form to spare more than its sums cost
 LEAST_POSITIONS = 256  # a block sums over at least so many positions, else adding up large kernels costs more
 
@@ -69,6 +70,8 @@ class Geometry(NamedTuple):
         if self.stride != (1, 1) or self.groups > 1 or kh * kw == 1:
             return "plain"
         rows, columns = self.out_size(x.shape, kernel.shape)
+        if x.shape[0] * rows * columns * kernel.size < LEAST_PRODUCTS:
+            return "plain"
         seen = sum((i.stop - i.start) * (j.stop - j.start) for _, (i, j), _ in self.seen(x.shape, kernel.shape))
         down, right = self.tiles(rows, columns)
         in_tiles = 16 * down * right * self.dilation[0] * self.dilation[1]

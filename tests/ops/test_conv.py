@@ -27,7 +27,7 @@ CASES = {
     "depthwise dilated": ((2, 9, 8, 5), (3, 3, 1, 5), 1, 2, 2, 5),
     "depthwise doubled": ((2, 7, 9, 4), (3, 3, 1, 8), 1, 1, 1, 4),
     "depthwise wide": ((1, 9, 9, 3), (7, 7, 1, 3), 1, 3, 1, 3),
-    "padded by more than the kernel": ((2, 5, 5, 4), (2, 2, 4, 4), 1, 3, 1, 1),
+    "padded by more": ((2, 5, 5, 4), (2, 2, 4, 4), 1, 3, 1, 1),
     "one pixel": ((1, 1, 1, 3), (1, 1, 3, 2), 1, 0, 1, 1),
 }
 
@@ -36,6 +36,15 @@ def make(rng, case):
     x_shape, k_shape, *rest = CASES[case]
     x, kernel = (rng.normal(size=s).astype(np.float32) for s in (x_shape, k_shape))
     return x, kernel, dict(zip(("stride", "padding", "dilation", "groups"), rest))
+
+
+def geometry_of(how):
+    return conv_cpu.Geometry(
+        ops.arguments.pair("s", how["stride"], 1),
+        ops.arguments.sides("p", how["padding"]),
+        ops.arguments.pair("d", how["dilation"], 1),
+        how["groups"],
+    )
 
 
 def naive(x, kernel, stride=1, padding=0, dilation=1, groups=1):
@@ -67,12 +76,7 @@ def test_gradients_are_xlas(rng, monkeypatch, case, block):
     monkeypatch.setattr(conv_cpu, "BLOCK", block)
     monkeypatch.setattr(conv_cpu, "LEAST_POSITIONS", 1)
     x, kernel, how = make(rng, case)
-    geometry = conv_cpu.Geometry(
-        ops.arguments.pair("s", how["stride"], 1),
-        ops.arguments.sides("p", how["padding"]),
-        ops.arguments.pair("d", how["dilation"], 1),
-        how["groups"],
-    )
+    geometry = geometry_of(how)
     y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
     g = rng.normal(size=y.shape).astype(np.float32)
     got = jax.vjp(lambda x, k: ops.conv(x, k, **how), x, kernel)[1](g)
@@ -89,6 +93,19 @@ WINOGRAD = {  # image, kernel, padding, dilation
 }
 
 
+@pytest.mark.parametrize("case", ["dilated far", "dilated too far", "dilated far, few rows", "padded by more"])
+def test_tap_by_tap_is_the_definition(rng, monkeypatch, case):
+    monkeypatch.setattr(conv_cpu, "LEAST_PRODUCTS", 0)
+    x, kernel, how = make(rng, case)
+    geometry = geometry_of(how)
+    assert geometry.form(x, kernel) == "tap by tap"
+    y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
+    for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
+        np.testing.assert_allclose(got, want, atol=5e-5)
+
+
 @pytest.mark.parametrize("case", WINOGRAD)
 def test_winograds_form_is_the_definition(rng, monkeypatch, case):
     x_shape, k_shape, padding, dilation = WINOGRAD[case]
@@ -98,6 +115,7 @@ def test_winograds_form_is_the_definition(rng, monkeypatch, case):
     g = rng.normal(size=y.shape).astype(np.float32)
     assert geometry.form(x, kernel) != "Winograd"  # too few channels
     monkeypatch.setattr(conv_cpu, "LEAST_CHANNELS", 4)
+    monkeypatch.setattr(conv_cpu, "LEAST_PRODUCTS", 0)
     assert geometry.form(x, kernel) == "Winograd"
     np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
     for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
@@ -110,10 +128,11 @@ def test_the_form_follows_from_what_the_taps_see():
         kernel = np.zeros((3, 3, channels, channels), np.float32)
         return conv_cpu.Geometry((1, 1), ((dilation,) * 2,) * 2, (dilation,) * 2, 1).form(x, kernel)
 
-    assert form(64, 32, 1) == "plain"
-    assert form(256, 32, 1) == form(256, 32, 4) == "Winograd"
+    assert form(64, 128, 1) == "plain"  # few channels
+    assert form(256, 8, 1) == "plain"  # little to do
     assert form(128, 256, 1) == "plain"  # larger than the cache
-    assert form(256, 32, 12) == form(256, 32, 36) == form(4, 32, 24) == "tap by tap"
+    assert form(256, 32, 1) == form(256, 32, 4) == "Winograd"
+    assert form(256, 32, 12) == form(256, 32, 36) == form(16, 512, 300) == "tap by tap"
 
 
 @pytest.mark.parametrize("case", CASES)
