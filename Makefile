@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 EXTRAS ?= test,lint
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
@@ -15,7 +16,7 @@ demo: $(READY)            ## train a small U-Net on built-in data and draw what 
 	$(BIN)/jaxseg demo --workdir runs/demo
 
 test: $(TOOLS)            ## the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(TOOLS)            ## style and types
 	$(BIN)/ruff check .

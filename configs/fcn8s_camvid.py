@@ -24,10 +24,10 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import CAMVID_FREQUENCIES, Augment, Resize, Shapes, camvid
 from jaxseg.losses import cross_entropy, frequency_weights
 from jaxseg.models import FCN, fcn
+from jaxseg.recipes import VGG16_RATES, begin_on_vgg16
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.train.evaluate import load_run
-from jaxseg.weights import read_vgg16, with_vgg16
 
 
 def get_config(
@@ -44,13 +44,14 @@ def get_config(
     if coarser:
         pretrained = partial(begin_as, coarser)
     elif vgg and not tiny:
-        pretrained = partial(with_vgg16, layers=read_vgg16(vgg, bgr=True))
+        pretrained = partial(begin_on_vgg16, vgg)
     else:
         pretrained = None
     return Experiment(
         model=FCN(
             num_classes=len(train.classes),
             stride=stride,
+            base=4 if tiny else 64,
             fc_features=8 if tiny else 512 if fast else 4096,
             paper_padding=not (tiny or fast),
             at_once=stride == 8 and not coarser,
@@ -73,8 +74,7 @@ def get_config(
             weight_decay=1e-2,
             schedule="poly",
             warmup_steps=1 if tiny else 50,
-            # The first two stages stay as pretrained; the other pretrained layers move more slowly than the new ones.
-            rates=(("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1)) if pretrained else (),
+            rates=VGG16_RATES if pretrained else (),
         ),
         pretrained=pretrained,
         steps=2 if tiny else 2000 if fast else 8000,

@@ -1,6 +1,6 @@
 """U-Net on CamVid (11 classes), from scratch.
 
-Data: ``--root`` is a folder with ``train/`` and ``val/``, each ``images/`` and ``masks/``, and ``meta.json``.
+Data: ``--root`` is a folder with ``train/`` and ``val/``, each ``images/`` and ``masks/`` of one name.
 
     jaxseg train unet_camvid --workdir runs/unet_camvid --root DIR            # 360x480, for a GPU or TPU
     jaxseg train unet_camvid --workdir runs/unet_camvid --root DIR --fast   # 180x240, for two CPU cores

@@ -18,6 +18,7 @@ __all__ = [
     "models",
     "nn",
     "ops",
+    "recipes",
     "tasks",
     "train",
     "types",

@@ -2,7 +2,7 @@
 
 jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ...]
 jaxseg eval --workdir DIR
-jaxseg predict IMAGE... --workdir DIR [--out DIR]
+jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip]
 jaxseg demo
 jaxseg models
 """
@@ -90,8 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     predict = command("predict", "Segment pictures with a trained run: overlays with a legend, and label PNGs.")
     predict.add_argument("images", nargs="+", type=Path, help="pictures of any size, or folders of them")
     predict.add_argument("--out", type=Path, default=Path("predictions"), help="folder to write to (%(default)s)")
+    predict.add_argument("--tile", type=int, metavar="SIZE", help="cut pictures into squares of this side, unscaled")
+    predict.add_argument("--overlap", type=float, help="part of a tile that it shares with the next (0.5)")
+    predict.add_argument("--blend", choices=("gaussian", "mean"), help="how overlapping tiles are averaged (gaussian)")
+    predict.add_argument("--scales", type=_numbers, default=(1.0,), help="average over these, as 0.75,1,1.25 (1)")
+    predict.add_argument("--flip", action="store_true", help="average with the prediction for the mirrored picture")
+    evaluate.add_argument("--workdir", type=Path, required=True, help="the folder that train was given")
+    predict.add_argument(
+        "--workdir", type=Path, required=True, action="append", help="as train was given; several: their mean"
+    )
     for sub in (evaluate, predict):
-        sub.add_argument("--workdir", type=Path, required=True, help="the folder that train was given")
         sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
 
     demo = command("demo", "Train a small U-Net on built-in data and draw what it learnt: about two minutes on a CPU.")
@@ -99,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--tiny", action="store_true", help="a few steps only, to see that everything runs")
     command("models", "List the models: paper, file, parameters, config.")
     return parser
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers with commas between, as 0.75,1,1.25") from None
 
 
 def _set_up_jax() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from jaxseg import config, viz
@@ -63,26 +62,40 @@ def predict(arguments: argparse.Namespace) -> int:
     """Every picture gives ``NAME.png`` (the overlay) and ``NAME_label.png`` (the classes); a bad one is told and
     passed over, and the exit code is then 2."""
     from jaxseg.data import read_image, write_png
-    from jaxseg.infer import Predictor
+    from jaxseg.infer import Ensemble, PictureProgress, Predictor
 
     files = _picture_files(arguments.images)
-    predictor = Predictor.load(arguments.workdir, arguments.checkpoint)
-    experiment = predictor.experiment
-    classes, palette = experiment.data.val.classes, np.asarray(experiment.data.val.palette, np.uint8)
+    options = {"tiles": _tiles(arguments), "scales": arguments.scales, "flip": arguments.flip}
+    predictor = Ensemble(tuple(Predictor.load(w, arguments.checkpoint, **options) for w in arguments.workdir))
+    classes, palette = predictor.classes, predictor.palette
     failed = 0
-    for file in track(files, "predict", disable=len(files) < 3):
-        try:
-            image = read_image(file)
-        except JaxsegError as error:
-            print(f"jaxseg: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        label = predictor(image)
-        shown = [int(k) for k in np.unique(label)]
-        picture = viz.with_legend(viz.overlay(image, label, palette), classes, palette, shown)
-        print(write_png(arguments.out / f"{file.stem}.png", picture))
-        print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
+    with PictureProgress(len(files)) as progress:
+        for number, file in enumerate(files):
+            try:
+                image = read_image(file)
+            except JaxsegError as error:
+                print(f"jaxseg: {error}", file=sys.stderr)
+                failed += 1
+                continue
+            rows = len(image)
+            label = predictor(image, lambda done: progress.show(file.name, number + done / rows))  # noqa: B023
+            shown = [k for k in range(len(classes)) if (label == k).any()]
+            picture = viz.with_legend(viz.overlay(image, label, palette), classes, palette, shown)
+            print(write_png(arguments.out / f"{file.stem}.png", picture))
+            print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
     return 2 if failed else 0
+
+
+def _tiles(arguments: argparse.Namespace) -> Any:
+    """What ``--tile`` and its like ask for, or None for the whole picture at once."""
+    from jaxseg.infer import Tiles
+
+    joined = {name: value for name in ("overlap", "blend") if (value := getattr(arguments, name)) is not None}
+    if arguments.tile is not None:
+        return Tiles((arguments.tile, arguments.tile), **joined)
+    if joined:
+        raise JaxsegError(f"--{' and --'.join(joined)} say how tiles are joined; give --tile SIZE as well")
+    return None
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -92,10 +105,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 
 def models(arguments: argparse.Namespace) -> int:
-    """A table of every shipped config's model, its parameters counted without making any.
-
-    A config whose data are not here is shown by its tiny form, without a count.
-    """
+    """A table of every shipped config's model, its parameters counted without making any."""
     del arguments
     import jax
 
@@ -105,13 +115,10 @@ def models(arguments: argparse.Namespace) -> int:
     for heading in ("model", "paper", "file", "parameters", "config"):
         table.add_column(heading, no_wrap=True)
     for file in sorted(config.config_folder().glob("*.py")):
-        try:
-            model = config.load_config(file).model
-            images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
-            variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
-            count = f"{sum(math.prod(x.shape) for x in jax.tree.leaves(variables['params'])) / 1e6:.2f} M"
-        except JaxsegError:
-            model, count = config.load_config(file, tiny=True).model, "needs its data"
+        model = config.load_config(file).model
+        images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+        variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
+        count = f"{sum(math.prod(x.shape) for x in jax.tree.leaves(variables['params'])) / 1e6:.2f} M"
         module = type(model).__module__
         source = module.replace(".", "/") + ".py"
         table.add_row(type(model).__name__, PAPERS[module], source, count, f"configs/{file.name}")

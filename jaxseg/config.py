@@ -31,7 +31,8 @@ class Data:
     """Where examples come from and what becomes of them.
 
     ``train`` and ``val`` are sources (``len``, ``[i] -> sample``, ``classes``, ``palette``); ``augment`` and
-    ``prepare`` are transforms ``(sample, rng) -> sample`` for training and for everything else.
+    ``prepare`` are transforms ``(sample, rng) -> sample`` for training and for everything else. ``max_instances``: how
+    many instances a picture is padded to; None leaves them out of the batch.
     """
 
     train: Any
@@ -39,6 +40,7 @@ class Data:
     augment: Any
     prepare: Any
     num_threads: int = 4
+    max_instances: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ Arrays
     normalisation. On the host, before augmentation, they are uint8 in 0..255.
     Label maps are ``[H, W]`` integers; ``VOID`` (255) marks pixels that count for nothing.
     Boxes are ``(x1, y1, x2, y2)`` in continuous pixels: the first pixel covers 0..1 and its centre is at 0.5.
-    In detection class 0 is background. Instance masks are kept whole on the host (``[N, H, W]`` bool) and
-    box-relative on the device (``[N, M, M]``). Keypoints are ``(x, y, visibility)``, visibility 0, 1 or 2 as in COCO.
+    A picture's own label, ``category``, is a class 0..K-1, or K numbers, 1 present and 0 absent; ``UNKNOWN`` (-1)
+    counts for nothing. In detection class 0 is background. Instance masks are kept whole on the host
+    (``[N, H, W]`` bool) and box-relative on the device (``[N, M, M]``). Keypoints are ``(x, y, visibility)``,
+    visibility 0, 1 or 2 as in COCO.
 
 Shape letters
     B batch, H W size, C channels, K classes, N instances, A anchors, R proposals, D detections, L levels,
@@ -31,7 +33,8 @@ from jax import lax
 Array = jax.Array
 Batch = dict[str, Any]
 """What a train step receives: ``image`` [B, H, W, 3], ``size`` [B, 2] true height and width, ``valid`` [B] (False
-for rows that only fill up the last batch), and what the task needs: ``label`` [B, H, W], or ``instances``."""
+for rows that only fill up the last batch), and what the task needs: ``label`` [B, H, W], ``category`` [B] or [B, K],
+or ``instances``."""
 Instances = dict[str, Any]
 """``boxes`` [N, 4], ``classes`` [N] (from 1), ``masks`` [N, H, W] or [N, M, M], ``keypoints`` [N, P, 3],
 ``valid`` [N] on the device."""
@@ -40,6 +43,7 @@ Outputs = dict[str, Any]
 Predictions = dict[str, Any]
 
 VOID = 255
+UNKNOWN = -1
 DATA_AXIS = "data"
 
 

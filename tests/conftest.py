@@ -5,11 +5,14 @@ import pathlib
 import tempfile
 
 # Before jax starts a backend. Tests that need several devices ask for them; the rest use the first.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Most of the suite's time is compiling, which LLVM's optimisations would lengthen by a quarter.
+flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# The same small programs are compiled by many tests, and by the processes that tests start.
-_cache = tempfile.TemporaryDirectory(prefix="jaxseg-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+# The same small programs are compiled by many tests, by pytest's other workers, and by the processes that tests start.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _cache = tempfile.TemporaryDirectory(prefix="jaxseg-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax  # noqa: E402
@@ -19,6 +22,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Compiled programs of one file's tests serve no other's: over the suite they would add up to gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,11 @@
-"""Small experiments for tests."""
+"""Small experiments and networks for tests."""
 
 import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, Resize, Shapes
@@ -32,3 +37,17 @@ def tiny_experiment(**changes) -> Experiment:
         devices=1,
     )
     return dataclasses.replace(experiment, **changes)
+
+
+def variables_of(model, x):
+    """Variables drawn by numpy: no layer is zero, and nothing has to be compiled for them."""
+    shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), x)
+    rng = np.random.default_rng(0)
+
+    def draw(path, s):
+        if path[-1].key in ("var", "scale"):
+            return jnp.asarray(rng.uniform(0.5, 1.5, s.shape), s.dtype)
+        fan_in = np.prod(s.shape[:-1]) if len(s.shape) > 1 else 100
+        return jnp.asarray(rng.normal(0, (2 / fan_in) ** 0.5, s.shape), s.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from jaxseg import cli
-from jaxseg.data import Shapes, read_mask
+from jaxseg.data import Shapes, read_image, read_mask, write_png
 from jaxseg.data.pipeline import _order
+from jaxseg.infer import Predictor, Tiles
 
-SHARED = Path(__file__).parents[2] / "shared"
 CONFIG = """
 from tests.helpers import tiny_experiment
 def get_config(tiny=False):
@@ -86,6 +86,63 @@ def test_a_bad_picture_is_told_and_the_others_are_done(trained, tmp_path, capsys
     assert "bad.jpg" in errors[0]
     assert "missing.png" in errors[1]
     assert (out / "good_label.png").exists()
+
+
+def test_predict_in_tiles_by_views_and_several_runs(trained, tmp_path, capsys):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)).save(tmp_path / "a.png")
+    command = ["predict", str(tmp_path / "a.png"), "--workdir", str(trained)]
+    options = ["--workdir", str(trained), "--tile", "32", "--overlap", "0.25", "--blend", "mean"]
+    views = ["--scales", "0.5,1", "--flip"]
+    assert cli.main([*command, *options, *views, "--out", str(tmp_path / "out")]) == 0
+    predictor = Predictor.load(trained, tiles=Tiles((32, 32), 0.25, "mean"), scales=(0.5, 1.0), flip=True)
+    label = predictor(read_image(tmp_path / "a.png"))  # the mean of a run and itself is the run
+    np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a_label.png"), label)
+
+    for arguments, message in (
+        (["--tile", "0"], "tile of 0x0 pixels"),
+        (["--tile", "32", "--overlap", "1"], "give a part of the tile from 0 to below 1"),
+        (["--overlap", "0.5", "--blend", "mean"], "--overlap and --blend say how tiles are joined; give --tile SIZE"),
+        (["--scales", "0,1"], "scales (0.0, 1.0); give at least one, all positive"),
+    ):
+        capsys.readouterr()
+        assert cli.main([*command, *arguments]) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--scales", "1;2"])
+    assert "numbers with commas between" in capsys.readouterr().err
+
+
+SPLIT_CONFIG = """
+import dataclasses
+from jaxseg.data import Folder, Shapes, split
+from tests.helpers import tiny_experiment
+def get_config(tiny=False):
+    train, val = split(Folder({root!r} + "/images", {root!r} + "/masks", Shapes().classes), 0.5)
+    e = tiny_experiment(steps=1, batch_size=2)
+    return dataclasses.replace(e, data=dataclasses.replace(e.data, train=train, val=val))
+"""
+
+
+def test_predict_does_not_need_the_data_and_eval_says_what_it_misses(tmp_path, capsys):
+    shapes, data, workdir = Shapes("train", size=(32, 32), length=8), tmp_path / "data", tmp_path / "run"
+    for i in range(8):
+        write_png(data / "images" / f"{i}.png", shapes[i]["image"])
+        write_png(data / "masks" / f"{i}.png", shapes[i]["label"])
+    (tmp_path / "mine.py").write_text(SPLIT_CONFIG.format(root=str(data)))
+    assert cli.main(["train", str(tmp_path / "mine.py"), "--workdir", str(workdir)]) == 0
+    photo = shutil.copy(data / "images" / "0.png", tmp_path)
+    predict = ["predict", str(photo), "--workdir", str(workdir), "--out"]
+    assert cli.main([*predict, str(tmp_path / "before")]) == 0
+    shutil.rmtree(data)
+    (tmp_path / "mine.py").unlink()
+    for checkpoint in ("best", "latest"):
+        assert cli.main([*predict, str(tmp_path / "after"), "--checkpoint", checkpoint]) == 0
+        labels = [read_mask(tmp_path / when / "0_label.png") for when in ("before", "after")]
+        np.testing.assert_array_equal(*labels)
+    for command in (["eval"], ["train", str(workdir / "config.py")]):
+        capsys.readouterr()
+        assert cli.main([*command, "--workdir", str(workdir)]) == 2
+        assert f"{data / 'images'}: no such folder of images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -170,10 +227,7 @@ def test_models_lists_every_config(capsys):
         assert f"configs/{path.name}" in table
     assert "Ronneberger et al. 2015" in table
     assert "0.48 M" in table  # U-Net of base 16, depth 3
-    if SHARED.exists():
-        assert "134.32 M" in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
-    else:
-        assert "needs its data" in table
+    assert "134.32 M" in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
 
 
 def test_demo_runs(tmp_path):

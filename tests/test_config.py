@@ -23,7 +23,7 @@ def test_every_config_trains_when_tiny(name, tmp_path):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         result = loop.train(experiment, tmp_path)
     assert result.step == experiment.steps == 2
-    assert 0 <= result.scores["miou"] <= 1
+    assert 0 <= result.scores[experiment.task.main_metric] <= 1
 
 
 @pytest.mark.parametrize("name", CONFIGS)

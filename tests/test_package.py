@@ -16,7 +16,7 @@ LAYERS = [
     {"data", "losses", "nn", "weights"},
     {"models", "tasks"},
     {"config", "train"},
-    {"infer"},
+    {"infer", "recipes"},
     {"commands"},
     {"cli"},
 ]

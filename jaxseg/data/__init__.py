@@ -2,10 +2,13 @@
 needed.
 """
 
-from jaxseg.data.folder import CAMVID_FREQUENCIES, Folder, camvid
+from jaxseg.data.crops import ObjectCrop, PixelWindow, best_proposals, edge_proposals, regions
+from jaxseg.data.folder import CAMVID_CLASSES, CAMVID_FREQUENCIES, Folder, camvid
 from jaxseg.data.frequencies import class_frequencies
+from jaxseg.data.image_labels import MainObject, Present
 from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
+from jaxseg.data.memory import InMemory
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
@@ -14,26 +17,35 @@ from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
 from jaxseg.metrics.labels import check_labels
 
 __all__ = [
+    "CAMVID_CLASSES",
     "CAMVID_FREQUENCIES",
     "Augment",
     "Folder",
+    "InMemory",
+    "MainObject",
+    "ObjectCrop",
     "Pad",
+    "PixelWindow",
+    "Present",
     "Resize",
     "Shapes",
     "Subset",
     "Tfds",
     "apply_warp",
+    "best_proposals",
     "camvid",
     "check_labels",
     "cityscapes",
     "class_frequencies",
     "crop_masks",
+    "edge_proposals",
     "eval_batches",
     "oxford_iiit_pet",
     "pad_instances",
     "prefetch_to_device",
     "read_image",
     "read_mask",
+    "regions",
     "split",
     "tight_boxes",
     "train_batches",

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from typing import Any
@@ -24,8 +23,8 @@ class Folder:
 
     ``image`` uint8 [H, W, 3] and ``label`` [H, W], uint8 (int32 for more than 255 classes). An image
     belongs to the mask of the same name but for the extension and ``mask_suffix``. Files are taken in the
-    order of their names, and found, not opened, when the source is made: what is missing shows at once,
-    what is damaged when it is read.
+    order of their names. They are looked for when first asked for (``len``, ``folder[i]``), all of them: what
+    is missing shows then, what is damaged when it is read. So a trained run is read without its data.
 
     Args:
         images, masks: the two folders (not searched deeper).
@@ -41,8 +40,9 @@ class Folder:
         max_pixels: refuse larger images.
 
     Raises:
-        JaxsegError: a folder that is missing or holds no images, images without mask (by name); on reading:
-            what :func:`read_image` and :func:`read_mask` refuse, sizes that differ, labels out of range.
+        JaxsegError: classes and colors of unlike number; on looking: a folder that is missing or holds no
+            images, images without mask (by name); on reading: what :func:`read_image` and :func:`read_mask`
+            refuse, sizes that differ, labels out of range.
     """
 
     images: str | os.PathLike
@@ -62,7 +62,6 @@ class Folder:
             raise JaxsegError(f"Folder.classes must be a tuple of names, got {self.classes!r}")
         if self.colors is not None and len(self.colors) != len(self.classes):
             raise JaxsegError(f"Folder has {len(self.classes)} classes but {len(self.colors)} colors")
-        _ = self.files  # look now, not in the middle of training
 
     @functools.cached_property
     def files(self) -> tuple[tuple[pathlib.Path, pathlib.Path], ...]:
@@ -138,26 +137,17 @@ def to_labels(
 
 
 def camvid(root: str | os.PathLike, split: str = "train") -> Folder:
-    """CamVid as ``root/{train,val}/{images,masks}`` with ``root/meta.json`` naming the classes."""
-    meta = pathlib.Path(root) / "meta.json"
-    if not meta.is_file():
-        raise JaxsegError(f"{meta}: no such file; give the folder that holds meta.json, train/ and val/")
-    about = json.loads(meta.read_text())
-    rgb = [(c[0], c[1], c[2]) for c in map(bytes.fromhex, _CAMVID_COLORS.split())]
-    colors = tuple(rgb) if len(about["classes"]) == len(rgb) else None
+    """CamVid's 11 classes of the SegNet paper, as ``root/{train,val}/{images,masks}``; 255 is void."""
     folder = pathlib.Path(root) / split
-    return Folder(
-        folder / "images",
-        folder / "masks",
-        tuple(about["classes"]),
-        ignore_index=about.get("ignore_index", VOID),
-        colors=colors,
-    )
+    rgb = map(bytes.fromhex, _CAMVID_COLORS.split())
+    return Folder(folder / "images", folder / "masks", CAMVID_CLASSES, colors=tuple((c[0], c[1], c[2]) for c in rgb))
 
 
-# The colours CamVid is drawn with in the SegNet paper: sky, building, pole, road, pavement, tree, sign,
-# fence, car, pedestrian, bicyclist.
-_CAMVID_COLORS = "808080 800000 c0c080 804080 3c28de 808000 c08080 404080 400080 404000 0080c0"
+CAMVID_CLASSES = (
+    *("sky", "building", "pole", "road", "pavement", "tree", "sign_symbol", "fence", "car", "pedestrian"),
+    "bicyclist",
+)
+_CAMVID_COLORS = "808080 800000 c0c080 804080 3c28de 808000 c08080 404080 400080 404000 0080c0"  # of the SegNet paper
 
 CAMVID_FREQUENCIES = (0.1754, 0.2421, 0.0102, 0.3296, 0.0467, 0.1012, 0.0122, 0.0117, 0.0611, 0.0067, 0.0030)
 """Of CamVid's training pixels, 11 classes, as :func:`jaxseg.data.class_frequencies` counts them."""

@@ -18,12 +18,12 @@ import numpy as np
 
 from jaxseg.data.instances import pad_instances
 from jaxseg.data.photometric import to_float
-from jaxseg.types import VOID, Batch, JaxsegError
+from jaxseg.types import UNKNOWN, VOID, Batch, JaxsegError
 
 Sample = dict[str, Any]
 Transform = Callable[[Sample, np.random.Generator], Sample]
 PREFETCH = 4  # batches read ahead, beside the one each thread is at work on
-_KEYS = ("image", "size", "valid", "label")
+_KEYS = ("image", "size", "valid", "label", "category")
 _EVAL_KEYS = ("index", "original", "matrix")
 
 
@@ -64,7 +64,8 @@ def train_batches(
 
     Returns:
         An iterator of numpy batches: ``image`` [B/P, H, W, 3] float32, ``size`` [B/P, 2] int32, ``valid``
-        [B/P] bool, and what the samples have of ``label`` [B/P, H, W] and ``instances``.
+        [B/P] bool, and what the samples have of ``label`` [B/P, H, W], ``category`` [B/P] or [B/P, K] and
+        ``instances``.
 
     Raises:
         JaxsegError: empty source, sizes that do not divide, or, while iterating, a sample that cannot be
@@ -122,8 +123,8 @@ def eval_batches(
     return _batches(finite.map(lambda i: read(int(i))), len(rows), num_threads, _KEYS + _EVAL_KEYS)
 
 
-def prefetch_to_device(batches: Iterator[Batch], put: Callable[[Batch], Any], size: int = 2) -> Iterator[Any]:
-    """Keep ``size`` batches on their way to the device: ``put`` (say ``jax.device_put``) returns at once.
+def prefetch_to_device(batches: Iterator[Any], put: Callable[[Any], Any], size: int = 2) -> Iterator[Any]:
+    """Keep ``size`` batches on their way: ``put`` (say ``jax.device_put``, or a jitted function) returns at once.
 
     Yields what ``put`` returns, in order. ``size`` batches live on the device beside the one in use.
     """
@@ -180,7 +181,7 @@ def _read(
             "size": np.asarray(sample.get("size", sample["image"].shape[:2]), np.int32),
             "valid": np.bool_(True),
         }
-        row |= {k: sample[k] for k in ("label", "original", "matrix") if k in sample}
+        row |= {k: sample[k] for k in ("label", "category", "original", "matrix") if k in sample}
         if "label" in row and row["label"].shape != row["image"].shape[:2]:
             raise ValueError(f"label map {row['label'].shape} for an image {row['image'].shape[:2]}")
         if max_instances is not None and "instances" in sample:
@@ -193,13 +194,15 @@ def _read(
 
 
 def _blank(row: Sample) -> Sample:
-    """The row as filling: image and instances 0, labels void, not valid."""
+    """The row as filling: image and instances 0, labels void, category unknown, not valid."""
     blank: Sample = {k: np.zeros_like(v) for k, v in row.items() if isinstance(v, np.ndarray | np.generic)}
     blank |= {"name": row["name"], "index": row["index"]}
     if "instances" in row:
         blank["instances"] = {k: np.zeros_like(v) for k, v in row["instances"].items()}
     if "label" in row:
         blank["label"] = np.full_like(row["label"], VOID)
+    if "category" in row:
+        blank["category"] = np.full_like(row["category"], UNKNOWN)
     return blank
 
 

@@ -56,6 +56,7 @@ class Shapes:
         size: (H, W) in pixels, at least 32 each. Things scale with it, textures do not.
         length: how many samples; by default 4096 for train and 256 for val.
         seed: another seed, another data set.
+        count: fewest and most things in a scene (fewer where one finds no clear place).
 
     A sample holds ``image`` uint8 [H, W, 3]; ``label`` uint8 [H, W], index into ``classes`` (stuff first,
     then things); ``caption``, which survives a horizontal flip (it never says left or right); ``name``; and
@@ -71,6 +72,7 @@ class Shapes:
     size: tuple[int, int] = (64, 64)
     length: int | None = None
     seed: int = 0
+    count: tuple[int, int] = (2, 4)
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "val"):
@@ -79,6 +81,8 @@ class Shapes:
             raise JaxsegError(f"Shapes needs a size of at least 32x32 pixels to draw in, got {self.size}")
         if self.length is not None and self.length < 1:
             raise JaxsegError(f"Shapes needs a length of at least 1, got {self.length}")
+        if not 0 <= self.count[0] <= self.count[1]:
+            raise JaxsegError(f"Shapes needs a count of (fewest, most) things, got {self.count}")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -119,7 +123,7 @@ class Shapes:
         height, width = self.size
         pixels, label = _ground(height, width, rng)
         light = draw.direction(rng.random())
-        things = _arrange(height, width, rng)
+        things = _arrange(height, width, self.count, rng)
         owner = np.full((height, width), -1, np.int8)
         ground = int(np.argmax(np.bincount(label.ravel(), minlength=len(STUFF))))
         for k, thing in enumerate(things):
@@ -164,11 +168,11 @@ def _ground(height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarr
     return pixels, label
 
 
-def _arrange(height: int, width: int, rng: np.random.Generator) -> list[_Thing]:
-    """Two to four things that overlap at most in part: the farthest first."""
+def _arrange(height: int, width: int, count: tuple[int, int], rng: np.random.Generator) -> list[_Thing]:
+    """So many things that overlap at most in part: the farthest first."""
     side = min(height, width)
     things: list[_Thing] = []
-    for _ in range(2 + int(rng.random() * 3)):
+    for _ in range(count[0] + int(rng.random() * (count[1] - count[0] + 1))):
         kind, colour = int(rng.random() * len(THINGS)), list(_COLOURS)[int(rng.random() * len(_COLOURS))]
         radius, turn = side * (0.16 + 0.12 * rng.random()), (rng.random() - 0.5) / 9
         for _try in range(6):

@@ -1,6 +1,7 @@
 """Parts of a source, as sources."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,42 @@ class Subset:
         return self.source.palette
 
 
-def split(source: Any, fraction: float, *, seed: int = 0) -> tuple[Subset, Subset]:
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One of the two parts of :func:`split`, drawn when first asked for a sample."""
+
+    source: Any
+    fraction: float
+    seed: int
+    rest: bool
+
+    @functools.cached_property
+    def samples(self) -> Subset:
+        count, first = len(self.source), round(self.fraction * len(self.source))
+        if not 0 < first < count:
+            raise JaxsegError(f"{count} samples can't be split by {self.fraction}: both parts need at least one")
+        order = np.random.default_rng(self.seed).permutation(count)
+        chosen = order[first:] if self.rest else order[:first]
+        return Subset(self.source, tuple(int(i) for i in np.sort(chosen)))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.samples[index]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @property
+    def palette(self) -> np.ndarray:
+        return self.source.palette
+
+
+def split(source: Any, fraction: float, *, seed: int = 0) -> tuple[Part, Part]:
     """Two parts of a source that share no sample: ``fraction`` of it, drawn by ``seed``, and the rest.
 
-    Raises JaxsegError where one part would be empty.
+    Raises JaxsegError, when first asked for a sample, where one part would be empty.
     """
-    count, first = len(source), round(fraction * len(source))
-    if not 0 < first < count:
-        raise JaxsegError(f"{count} samples can't be split by {fraction}: both parts need at least one")
-    order = np.random.default_rng(seed).permutation(count)
-    parts = (tuple(int(i) for i in np.sort(part)) for part in (order[:first], order[first:]))
-    return Subset(source, next(parts)), Subset(source, next(parts))
+    return Part(source, fraction, seed, rest=False), Part(source, fraction, seed, rest=True)

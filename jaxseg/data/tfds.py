@@ -50,8 +50,9 @@ class Tfds:
     A sample holds ``image`` uint8 [H, W, 3], ``label`` [H, W] and ``instances`` as asked for, ``name``.
 
     Raises:
-        JaxsegError: not prepared, not as ArrayRecord, no such split or feature (those there are named); on
-            reading, a damaged record, or labels out of range.
+        JaxsegError: on first use (so that a trained run is read without its data): not prepared, not as
+            ArrayRecord, no such split or feature (those there are named); on reading, a damaged record, or
+            labels out of range.
     """
 
     name: str
@@ -71,7 +72,6 @@ class Tfds:
                 "classes, green = instance), not the map of 150 classes; use Folder(images, masks, classes, "
                 "reduce_zero_label=True) on ADEChallengeData2016"
             )
-        _ = self._records  # look now, not in the middle of training
 
     @functools.cached_property
     def _records(self) -> Any:

@@ -10,7 +10,9 @@ Means over pixels (cross-entropy, focal, OHEM) take any leading axes and are nor
 region: vmap them over a batch, and average with :func:`weighted_mean`.
 """
 
+from jaxseg.losses.binary import binary_cross_entropy
 from jaxseg.losses.border import unet_weight_map
+from jaxseg.losses.box import l1, l2, smooth_l1
 from jaxseg.losses.class_weights import frequency_weights
 from jaxseg.losses.mixed import cross_entropy_and_dice
 from jaxseg.losses.overlap import dice, jaccard, lovasz_softmax, tversky
@@ -19,6 +21,7 @@ from jaxseg.losses.reduce import weighted_mean
 from jaxseg.metrics.labels import check_labels, split_void
 
 __all__ = [
+    "binary_cross_entropy",
     "check_labels",
     "cross_entropy",
     "cross_entropy_and_dice",
@@ -26,8 +29,11 @@ __all__ = [
     "focal",
     "frequency_weights",
     "jaccard",
+    "l1",
+    "l2",
     "lovasz_softmax",
     "ohem_cross_entropy",
+    "smooth_l1",
     "split_void",
     "tversky",
     "unet_weight_map",

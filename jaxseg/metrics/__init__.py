@@ -12,16 +12,24 @@ devices: start from a replicated ``init()`` and read any one copy; do not ``merg
 """
 
 from jaxseg.metrics.boundary import boundary_counts, boundary_metric
+from jaxseg.metrics.classification import accuracy_metric, average_precision_metric
 from jaxseg.metrics.combine import combine
 from jaxseg.metrics.confusion import confusion_matrix, segmentation_metric
 from jaxseg.metrics.labels import check_labels, split_void
+from jaxseg.metrics.localization import localization_metric, paired_iou, pck_metric, weak_localization_metric
 
 __all__ = [
+    "accuracy_metric",
+    "average_precision_metric",
     "boundary_counts",
     "boundary_metric",
     "check_labels",
     "combine",
     "confusion_matrix",
+    "localization_metric",
+    "paired_iou",
+    "pck_metric",
     "segmentation_metric",
     "split_void",
+    "weak_localization_metric",
 ]

@@ -1,14 +1,86 @@
 """One paper, one file. Each model is a linen module that can be used with no other part of jaxseg."""
 
-from jaxseg.models.fcn import FCN, FCN8s, FCN16s, FCN32s
+from jaxseg.models.cam import CAMVGG16, CAMResNet
+from jaxseg.models.contextual import ContextualNet
+from jaxseg.models.deconvnet import DeconvNet, ProposalWise
+from jaxseg.models.deeplab import DeepLab, DeepLabResNet, DeepLabV1, DeepLabV2, MultiScale, deeplab_v2_resnet101
+from jaxseg.models.deeplab_v3 import DeepLabV3, DeepLabV3ResNet50, DeepLabV3ResNet101
+from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus, DeepLabV3PlusResNet50, DeepLabV3PlusResNet101
+from jaxseg.models.fcn import FCN, FCN8s, FCN16s, FCN32s, FCNResNet, FCNResNet50, FCNResNet101
+from jaxseg.models.frrn import FRRN, FRRNA, FRRNB
 from jaxseg.models.full_resolution import FullResolution
+from jaxseg.models.fusionnet import FusionNet
+from jaxseg.models.localizer import Localizer, LocalizerResNet18, LocalizerResNet50
+from jaxseg.models.pspnet import PSPNet, PSPNetResNet50, PSPNetResNet101
+from jaxseg.models.resnet import ResNetClassifier
+from jaxseg.models.sliding_window import SlidingWindow
 from jaxseg.models.unet import UNet
+from jaxseg.models.unet_resnet import UNetResNet, UNetResNet18, UNetResNet34, UNetResNet50
 
 PAPERS = {
+    "jaxseg.models.cam": "Zhou et al. 2016, Oquab et al. 2015",
+    "jaxseg.models.contextual": "Chen, Qi et al. 2016",
+    "jaxseg.models.deconvnet": "Noh et al. 2015",
+    "jaxseg.models.deeplab": "Chen, Papandreou et al. 2015, 2018 (v1, v2)",
+    "jaxseg.models.deeplab_v3": "Chen et al. 2017",
+    "jaxseg.models.deeplab_v3_plus": "Chen et al. 2018",
     "jaxseg.models.fcn": "Long et al. 2015",
+    "jaxseg.models.frrn": "Pohlen et al. 2017",
     "jaxseg.models.full_resolution": "the course's first network",
+    "jaxseg.models.fusionnet": "Quan et al. 2016",
+    "jaxseg.models.lesions": "Veit et al. 2016",
+    "jaxseg.models.localizer": "Sermanet et al. 2014, Toshev & Szegedy 2014",
+    "jaxseg.models.pspnet": "Zhao et al. 2017",
+    "jaxseg.models.resnet": "He et al. 2016, Zagoruyko & Komodakis 2016",
+    "jaxseg.models.sliding_window": "Ciresan et al. 2012",
     "jaxseg.models.unet": "Ronneberger et al. 2015",
+    "jaxseg.models.unet_resnet": "U-Net on a ResNet, as in segmentation_models.pytorch",
+    "jaxseg.models.vgg": "Simonyan & Zisserman 2015",
 }
 """Module -> paper, for the table of models."""
 
-__all__ = ["FCN", "PAPERS", "FCN8s", "FCN16s", "FCN32s", "FullResolution", "UNet"]
+__all__ = [
+    "CAMVGG16",
+    "FCN",
+    "FRRN",
+    "FRRNA",
+    "FRRNB",
+    "PAPERS",
+    "CAMResNet",
+    "ContextualNet",
+    "DeconvNet",
+    "DeepLab",
+    "DeepLabResNet",
+    "DeepLabV1",
+    "DeepLabV2",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "DeepLabV3PlusResNet50",
+    "DeepLabV3PlusResNet101",
+    "DeepLabV3ResNet50",
+    "DeepLabV3ResNet101",
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
+    "FCNResNet",
+    "FCNResNet50",
+    "FCNResNet101",
+    "FullResolution",
+    "FusionNet",
+    "Localizer",
+    "LocalizerResNet18",
+    "LocalizerResNet50",
+    "MultiScale",
+    "PSPNet",
+    "PSPNetResNet50",
+    "PSPNetResNet101",
+    "ProposalWise",
+    "ResNetClassifier",
+    "SlidingWindow",
+    "UNet",
+    "UNetResNet",
+    "UNetResNet18",
+    "UNetResNet34",
+    "UNetResNet50",
+    "deeplab_v2_resnet101",
+]

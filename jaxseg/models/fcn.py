@@ -1,5 +1,7 @@
 """Fully convolutional networks (Long, Shelhamer & Darrell, CVPR 2015): FCN-32s, FCN-16s and FCN-8s on VGG-16.
 
+:class:`FCNResNet` at the end is torchvision's descendant of them.
+
 Followed: fc6 and fc7 as a 7x7 and a 1x1 convolution, with ReLU and dropout 0.5; a 1x1 score layer on fc7
 and, for the skips, on pool4 and pool3, initialised to zero (so a finer net starts as the coarser one);
 scores are added after 2x bilinear deconvolutions that may be learnt; the last deconvolution (32x, 16x, 8x)
@@ -27,7 +29,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.nn import CAFFE, VGG16, Conv, ConvTranspose, Dropout, Normalization
+from jaxseg.nn import CAFFE, IMAGENET, VGG16, Conv, ConvTranspose, Dropout, Normalization
+from jaxseg.nn.heads import FCNHead, enlarge
+from jaxseg.nn.layers import NormKind
+from jaxseg.nn.resnet import ResNet, ResNet50, ResNet101
 from jaxseg.types import Array, JaxsegError, Outputs
 
 zeros = nn.initializers.zeros_init()
@@ -43,6 +48,7 @@ class FCN(nn.Module):
 
     num_classes: int
     stride: Literal[32, 16, 8] = 8
+    base: int = 64
     fc_features: int = 4096
     paper_padding: bool = True
     at_once: bool = False
@@ -57,7 +63,7 @@ class FCN(nn.Module):
         if self.stride not in CROP_LOGITS:
             raise JaxsegError(f"FCN has strides 32, 16 and 8, not {self.stride}")
         x = self.normalization(images).astype(self.dtype)
-        features = VGG16(100 if self.paper_padding else 1, dtype=self.dtype, name="vgg")(x)
+        features = VGG16(100 if self.paper_padding else 1, base=self.base, dtype=self.dtype, name="vgg")(x)
         fc7 = self._classifier(features["pool5"], train)
         score = self._score("score_fr")(fc7)
         for pool, stride, scale in (("pool4", 16, 0.01), ("pool3", 8, 0.0001)):
@@ -90,6 +96,35 @@ class FCN(nn.Module):
         if self.paper_padding:  # the padding of 100 makes the skip larger on every side
             return up + crop(skip, CROP_SKIP[pool], up.shape[1:3])
         return crop(up, 0, skip.shape[1:3]) + skip  # sizes that round up make `up` at most one larger
+
+
+class FCNResNet(nn.Module):
+    """FCN as torchvision has it (``fcn_resnet50``): a dilated ResNet of output stride 8, one 3x3 convolution, scores.
+
+    ``images [B, H, W, 3]`` -> ``{"logits": [B, H, W, K] float32, "features": {...}}``, and with ``aux`` in training
+    ``"aux_logits"`` of layer3. Any H, W >= 1.
+    """
+
+    num_classes: int
+    backbone: ResNet
+    aux: bool = True
+    norm: NormKind = "batch"
+    normalization: Normalization = IMAGENET
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Array, *, train: bool = False) -> Outputs:
+        chex.assert_shape(images, (None, None, None, 3))
+        size = images.shape[1:3]
+        features = self.backbone(self.normalization(images).astype(self.dtype), train=train)
+        used = {"logits": ("head", "layer4")} | ({"aux_logits": ("aux", "layer3")} if self.aux else {})
+        outputs: Outputs = {"features": features}
+        for output, (name, layer) in used.items():
+            if output == "logits" or train or self.is_initializing():
+                x = features[layer]
+                head = FCNHead(self.num_classes, x.shape[-1] // 4, norm=self.norm, dtype=self.dtype, name=name)
+                outputs[output] = enlarge(head(x, train), size)
+        return outputs
 
 
 def bilinear_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -141,3 +176,14 @@ def _shapes(tree: Any) -> Any:
 FCN32s = partial(FCN, stride=32)
 FCN16s = partial(FCN, stride=16)
 FCN8s = partial(FCN, stride=8)
+
+
+def fcn_resnet(
+    num_classes: int, resnet: Any = ResNet50, *, norm: NormKind = "batch", dtype: Any = jnp.float32, **settings: Any
+) -> FCNResNet:
+    backbone = resnet(output_stride=8, norm=norm, dtype=dtype)
+    return FCNResNet(num_classes, backbone, norm=norm, dtype=dtype, **settings)
+
+
+FCNResNet50 = partial(fcn_resnet, resnet=ResNet50)
+FCNResNet101 = partial(fcn_resnet, resnet=ResNet101)

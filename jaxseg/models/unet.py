@@ -21,7 +21,7 @@ from flax import linen as nn
 
 from jaxseg import ops
 from jaxseg.nn import Conv, ConvTranspose, Dropout, Norm, Normalization
-from jaxseg.nn.layers import NormKind
+from jaxseg.nn.layers import NormKind, pad_to_multiple
 from jaxseg.types import Array, JaxsegError, Outputs
 
 
@@ -67,7 +67,7 @@ class UNet(nn.Module):
         _, h, w, _ = images.shape
         x = self.normalization(images).astype(self.dtype)
         if self.padding == "same":
-            x = _pad_to_multiple(x, 2**self.depth)
+            x = pad_to_multiple(x, 2**self.depth)
         elif self.padding == "mirror":
             x = _mirror_border(x, self.depth)
         else:
@@ -119,12 +119,6 @@ def _valid_chain(size: int, depth: int) -> int | None:
     for _ in range(depth):
         size = 2 * size - 4
     return size if size >= 1 else None
-
-
-def _pad_to_multiple(x: Array, multiple: int) -> Array:
-    _, h, w, _ = x.shape
-    pad_h, pad_w = -h % multiple, -w % multiple
-    return jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0))) if pad_h or pad_w else x
 
 
 def _mirror_border(x: Array, depth: int) -> Array:

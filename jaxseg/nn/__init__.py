@@ -1,6 +1,16 @@
 """Flax (linen) building blocks and backbones. Stateless: ``module.apply(variables, x, train=...)``."""
 
 from jaxseg.nn.layers import CAFFE, IMAGENET, Conv, ConvTranspose, Dropout, Norm, Normalization, he_normal
+from jaxseg.nn.resnet import (
+    ResNet,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ResNet101,
+    ResNet152,
+    WideResNet50,
+    WideResNet101,
+)
 from jaxseg.nn.vgg import VGG16
 
 __all__ = [
@@ -12,5 +22,13 @@ __all__ = [
     "Dropout",
     "Norm",
     "Normalization",
+    "ResNet",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "WideResNet50",
+    "WideResNet101",
     "he_normal",
 ]

@@ -43,9 +43,10 @@ CAFFE = Normalization(
 
 
 class Conv(nn.Module):
-    """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C, features]``, bias optional.
+    """2-D convolution (cross-correlation) of ``[B, H, W, C]``; kernel ``[kh, kw, C / groups, features]``.
 
-    Several arrays count as their concatenation along the channels (:func:`jaxseg.ops.conv`).
+    Several arrays count as their concatenation along the channels (:func:`jaxseg.ops.conv`). ``groups = C = features``
+    is a depthwise convolution.
     """
 
     features: int
@@ -53,6 +54,7 @@ class Conv(nn.Module):
     stride: int = 1
     padding: int = 0
     dilation: int = 1
+    groups: int = 1
     use_bias: bool = True
     dtype: Dtype = jnp.float32
     kernel_init: Init = he_normal
@@ -61,7 +63,8 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array | tuple[Array, ...] | list[Array]) -> Array:
         parts = x if isinstance(x, tuple | list) else (x,)
-        shape = (self.kernel_size, self.kernel_size, sum(p.shape[-1] for p in parts), self.features)
+        channels = sum(p.shape[-1] for p in parts) // self.groups
+        shape = (self.kernel_size, self.kernel_size, channels, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         y = ops.conv(
             tuple(p.astype(self.dtype) for p in parts),
@@ -69,6 +72,7 @@ class Conv(nn.Module):
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
+            groups=self.groups,
         )
         if self.use_bias:
             y = y + _per_channel(self.param("bias", self.bias_init, (self.features,)).astype(self.dtype))
@@ -82,6 +86,7 @@ class ConvTranspose(nn.Module):
     kernel_size: int = 2
     stride: int = 2
     padding: int = 0
+    output_padding: int = 0
     use_bias: bool = True
     dtype: Dtype = jnp.float32
     kernel_init: Init = he_normal
@@ -90,9 +95,8 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: Array) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        y = ops.transposed_conv(
-            x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride, padding=self.padding
-        )
+        geometry = (self.stride, self.padding, self.output_padding)
+        y = ops.transposed_conv(x.astype(self.dtype), kernel.astype(self.dtype), *geometry)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
             y = y + _per_channel(bias.astype(self.dtype))
@@ -131,6 +135,11 @@ class Norm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
         if self.kind == "batch" and train:
+            if x.shape[0] * x.shape[1] * x.shape[2] == 1 and not self.is_initializing():
+                raise JaxsegError(
+                    f"batch normalisation of {list(x.shape)} in training: each channel has a single value, which "
+                    'would be replaced by its bias; use two images a device or more, or norm="group" or "frozen"'
+                )
             y, batch_mean, batch_var = ops.batch_norm(x, scale, bias, self.epsilon)
             if not self.is_initializing():
                 mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
@@ -158,6 +167,13 @@ class Dropout(nn.Module):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), example_indices(x.shape[0]))
         keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, x.shape[1:]))(keys)
         return jnp.where(keep, x / (1 - self.rate), 0)
+
+
+def pad_to_multiple(x: Array, multiple: int) -> Array:
+    """Zeros below and to the right of ``[B, H, W, C]``, until H and W are multiples."""
+    _, h, w, _ = x.shape
+    pad_h, pad_w = -h % multiple, -w % multiple
+    return jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0))) if pad_h or pad_w else x
 
 
 def _per_channel(v: Array) -> Array:

@@ -1,25 +1,37 @@
 """Forms of the convolution that are fast on a CPU. Each is here because it measured faster than XLA's own.
 
-Measured on 2 shared cores (AVX-512), float32, jax 0.10.2, in turns with XLA's own:
+Measured on 2 cores (AVX-512), float32, jax 0.10.2, in turns with XLA's own:
 
-* The weight gradient is a matrix product over blocks of rows, so that the patches stay in the cache: 2 to 6 times
+* 3x3 of 128 channels or more is Winograd's: 1.3 to 2 times as fast, both gradients likewise (512 to 512 channels on
+  64x64, dilation 4: 63 ms against 96; PyTorch 83). Its largest error is 1e-6 of the largest value, as XLA's own.
+* The weight gradient else is a matrix product over blocks of rows, so that the patches stay in the cache: 2 to 6 times
   as fast for 3x3 at 64 to 256 channels and 2 images of 512 to 128 pixels, 3 times at 24 channels, no slower at 1024.
 * The input gradient at stride 1 is a convolution with the turned kernel: twice as fast at 24 channels, equal at more.
 * 3x3 on 3 channels is 27 products and sums: 6 times as fast to 24 channels, equal to 64 (hence the bound).
 * 1x1 is one matrix product. At other strides the input gradient stays XLA's: nothing tried was faster.
+* Taps that often fall into the padding (atrous convolutions whose dilation is near the image's size) are one matrix
+  product each over the pixels that they see: at 2048 to 256 channels on 4 images of 32 pixels 2 times as fast at
+  dilation 12, 6 times at 24, 29 times at 36, where only the centre sees anything; both gradients likewise.
+* Depthwise 3x3 is 9 products and sums: at least 4 times as fast, its gradients 11 times (2 images of 33 to 129
+  pixels, 64 to 2048 channels, on a busy machine; up to 79 and 54 times, most at few channels or with a stride).
 """
 
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial, reduce
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxseg.types import Array
 
 BLOCK = 1_200_000  # numbers in one block of patches: about 5 MB, the fastest of those tried from 1 to 40 MB
 MOST_PATCHES = 100_000_000  # numbers: 400 MB
+MOST_SEEN = 0.8  # a kernel whose taps see the image less often than this is taken tap by tap
+LEAST_PRODUCTS = 500_000_000  # below, XLA's own takes a few milliseconds, and every other form longer to compile
+LEAST_CHANNELS = 128  # in and out, for Winograd's form to spare more than its sums cost
 LEAST_POSITIONS = 256  # a block sums over at least so many positions, else adding up large kernels costs more
 
 
@@ -38,9 +50,56 @@ class Geometry(NamedTuple):
         rows, columns = ((n - r) // s + 1 for n, r, s in zip(padded, reach, self.stride))
         return rows, columns
 
+    def seen(self, x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> list["Tap"]:
+        """The taps that see any of the image at stride 1, and what they see."""
+        sizes = self.out_size(x_shape, kernel_shape)
+        places = []
+        for n, out, k, d, (before, _) in zip(x_shape[1:3], sizes, kernel_shape, self.dilation, self.padding):
+            shifts = (u * d - before for u in range(k))
+            places.append([(u, s, max(0, -s), min(out, n - s)) for u, s in enumerate(shifts)])
+        return [
+            Tap((u, v), (slice(i0, i1), slice(j0, j1)), (slice(i0 + s, i1 + s), slice(j0 + t, j1 + t)))
+            for u, s, i0, i1 in places[0]
+            for v, t, j0, j1 in places[1]
+            if i0 < i1 and j0 < j1
+        ]
+
+    def form(self, x: Array, kernel: Array) -> Literal["plain", "Winograd", "tap by tap"]:
+        """The form that takes fewest products, of those that are fast with as many channels as here."""
+        kh, kw, c, o = kernel.shape
+        if self.stride != (1, 1) or self.groups > 1 or kh * kw == 1:
+            return "plain"
+        rows, columns = self.out_size(x.shape, kernel.shape)
+        if x.shape[0] * rows * columns * kernel.size < LEAST_PRODUCTS:
+            return "plain"
+        seen = sum((i.stop - i.start) * (j.stop - j.start) for _, (i, j), _ in self.seen(x.shape, kernel.shape))
+        down, right = self.tiles(rows, columns)
+        in_tiles = 16 * down * right * self.dilation[0] * self.dilation[1]
+        deep = min(c, o) >= LEAST_CHANNELS and x.shape[0] * rows * columns <= 128 * min(c, o)
+        if (kh, kw) == (3, 3) and deep and x.dtype == jnp.float32 and in_tiles <= min(seen, 6.5 * rows * columns):
+            return "Winograd"
+        return "tap by tap" if seen < MOST_SEEN * kh * kw * rows * columns else "plain"
+
+    def tiles(self, rows: int, columns: int) -> tuple[int, int]:
+        """How many tiles of 2x2 cover the outputs of one phase of the dilation."""
+        return -(-rows // (2 * self.dilation[0])), -(-columns // (2 * self.dilation[1]))
+
     def is_pointwise(self, kernel_shape: tuple[int, ...]) -> bool:
         """Whether every output pixel is a matrix times one input pixel."""
         return kernel_shape[:2] == (1, 1) and self.padding == ((0, 0), (0, 0)) and self.groups == 1
+
+    def is_depthwise(self, kernel_shape: tuple[int, ...]) -> bool:
+        """Whether every output channel sees the one input channel of its own number, through not too many taps."""
+        kh, kw, c, o = kernel_shape
+        return c == 1 < o == self.groups and kh * kw <= 25
+
+
+class Tap(NamedTuple):
+    """A place of the kernel, the output's pixels (rows, columns) that see the image there, and the pixels they see."""
+
+    place: tuple[int, int]
+    outputs: tuple[slice, slice]
+    inputs: tuple[slice, slice]
 
 
 def conv_lax(geometry: Geometry, x: Array, kernel: Array) -> Array:
@@ -64,13 +123,16 @@ def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
         return (seen.reshape(-1, c) @ kernel[0, 0]).reshape(*seen.shape[:3], o)
     if geometry.groups == 1 and kh * kw * c <= 27 and o <= 32 and x.dtype == jnp.float32:
         return _sum_of_products(geometry, x, kernel)
-    return _conv_or_patches(geometry, x, kernel)
+    if geometry.is_depthwise(kernel.shape):
+        return _depthwise(geometry, x, kernel)
+    return _conv(geometry, x, kernel)
 
 
 def backward(geometry: Geometry, x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
     """Gradients of ``sum(g * conv(x, kernel))`` by ``x`` and ``kernel``."""
     if geometry.groups > 1:
-        return jax.vjp(partial(conv_lax, geometry), x, kernel)[1](g)
+        form = _depthwise if geometry.is_depthwise(kernel.shape) else conv_lax
+        return jax.vjp(partial(form, geometry), x, kernel)[1](g)
     return input_gradient(geometry, x, kernel, g), kernel_gradient(geometry, x, kernel, g)
 
 
@@ -85,23 +147,24 @@ def input_gradient(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Arr
         return jax.vjp(lambda x: conv_lax(geometry, x, kernel), x)[1](g)[0]
     (top, bottom), (left, right) = geometry.padding
     padding = ((reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right))
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    return _conv_or_patches(geometry._replace(padding=padding), g, turned)
+    geometry, turned = geometry._replace(padding=padding), kernel[::-1, ::-1].swapaxes(2, 3)
+    if geometry.form(g, turned) == "Winograd":
+        return _winograd(geometry, g, kernel, turned=True)
+    return _conv(geometry, g, turned)
 
 
-def _conv_or_patches(geometry: Geometry, x: Array, kernel: Array) -> Array:
-    """XLA's own, but for large kernels on small maps (FCN's fc6, 7x7 on 6x8 at 512 channels: 12 s against 0.1 s)."""
+def _conv(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    """The form that takes fewest products; patches for large kernels on small maps, where XLA's own is slow (FCN's fc6,
+    7x7 on 6x8 at 512 channels: 12 s against 0.1 s).
+    """
     kh, kw, c, o = kernel.shape
+    form = geometry.form(x, kernel)
+    if form != "plain":
+        return (_winograd if form == "Winograd" else _tap_by_tap)(geometry, x, kernel)
     rows, columns = geometry.out_size(x.shape, kernel.shape)
     if geometry.groups > 1 or kh * kw < 16 or x.shape[0] * rows * columns * kh * kw * c > MOST_PATCHES or c < 16:
         return conv_lax(geometry, x, kernel)
-    (down, right), (spread_h, spread_w) = geometry.stride, geometry.dilation
-    padded = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
-    taps = [(u * spread_h, v * spread_w) for u in range(kh) for v in range(kw)]
-    patches = jnp.concatenate(
-        [padded[:, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right] for i, j in taps],
-        -1,
-    )  # [B, H', W', kh kw C]
+    patches = jnp.concatenate([seen for seen, _ in _taps(geometry, x, kernel)], -1)  # [B, H', W', kh kw C]
     y = patches.reshape(-1, kh * kw * c) @ kernel.reshape(-1, o)
     return y.reshape(x.shape[0], rows, columns, o)
 
@@ -111,6 +174,11 @@ def kernel_gradient(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Ar
     blocks of rows.
     """
     kh, kw, c, o = kernel.shape
+    form = geometry.form(x, kernel)
+    if form == "tap by tap":
+        return _kernel_gradient_tap_by_tap(geometry, x, kernel, g)
+    if form == "Winograd":
+        return _kernel_gradient_winograd(geometry, x, g)
     padded = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
     b, height, width, _ = g.shape
     positions = max(BLOCK // (kh * kw * c), LEAST_POSITIONS)
@@ -144,17 +212,118 @@ def _kernel_gradient_of_rows(
     return lax.dot_general(wanted, patch, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
 
 
+WINOGRAD_IMAGE = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+WINOGRAD_KERNEL = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2
+WINOGRAD_OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+
+
+def _winograd(geometry: Geometry, x: Array, kernel: Array, turned: bool = False) -> Array:
+    """``Y = A^T ((G K G^T) * (B^T X B)) A`` for each tile X of 4x4 pixels and Y of 2x2 outputs (Lavin & Gray 2016,
+    F(2x2, 3x3)): 16 products, each a matrix product over all tiles, in place of 36. ``turned``: with the turned kernel,
+    its channels swapped.
+    """
+    rows, columns = geometry.out_size(x.shape, kernel.shape)
+    pixels = _winograd_pixels(geometry, x, rows, columns)
+    taps = [[kernel[u, v] for v in range(3)] for u in range(3)]  # each is cut out once
+    taps = [row[::-1] for row in taps[::-1]] if turned else taps
+    contract = (((1,), (1 if turned else 0,)), ((), ()))
+
+    def product(i: int, j: int) -> Array:
+        weights = _weighted(WINOGRAD_KERNEL, i, j, lambda u, v: taps[u][v])
+        return lax.dot_general(pixels(i, j), weights, contract)
+
+    products = [[product(i, j) for j in range(4)] for i in range(4)]
+    y = jnp.stack([_weighted(WINOGRAD_OUTPUT, i, j, lambda p, q: products[p][q]) for i in (0, 1) for j in (0, 1)])
+    (down, right), (spread_h, spread_w) = geometry.tiles(rows, columns), geometry.dilation
+    y = y.reshape(2, 2, -1, down, spread_h, right, spread_w, y.shape[-1]).transpose(2, 3, 0, 4, 5, 1, 6, 7)
+    return y.reshape(-1, 2 * down * spread_h, 2 * right * spread_w, y.shape[-1])[:, :rows, :columns]
+
+
+def _kernel_gradient_winograd(geometry: Geometry, x: Array, g: Array) -> Array:
+    """The transpose of :func:`_winograd` in the kernel, as many products."""
+    b, rows, columns, o = g.shape
+    (down, right), (spread_h, spread_w) = geometry.tiles(rows, columns), geometry.dilation
+    pixels = _winograd_pixels(geometry, x, rows, columns)
+    fill = ((0, 0), (0, 2 * down * spread_h - rows), (0, 2 * right * spread_w - columns), (0, 0))
+    wanted = jnp.pad(g, fill).reshape(b, down, 2, spread_h, right, 2, spread_w, o)
+
+    def product(i: int, j: int) -> Array:
+        outputs = _weighted(WINOGRAD_OUTPUT.T, i, j, lambda p, q: wanted[:, :, p, :, :, q]).reshape(-1, o)
+        return lax.dot_general(outputs, pixels(i, j), (((0,), (0,)), ((), ()))).T
+
+    products = [[product(i, j) for j in range(4)] for i in range(4)]
+    taps = [_weighted(WINOGRAD_KERNEL.T, u, v, lambda i, j: products[i][j]) for u, v in np.ndindex(3, 3)]
+    return jnp.stack(taps).reshape(3, 3, x.shape[-1], o)
+
+
+def _winograd_pixels(geometry: Geometry, x: Array, rows: int, columns: int) -> Callable[[int, int], Array]:
+    """``(i, j) -> `` that place of ``B^T X B`` for all tiles, ``[tiles, C]``. Dilation d is d^2 images, of each d-th
+    pixel.
+    """
+    _, h, w, c = x.shape
+    (down, right), (spread_h, spread_w) = geometry.tiles(rows, columns), geometry.dilation
+    (top, _), (left, _) = geometry.padding
+    below, beside = (2 * down + 2) * spread_h - h - top, (2 * right + 2) * spread_w - w - left
+    grid = jnp.pad(x, ((0, 0), (top, below), (left, beside), (0, 0)))
+    grid = grid.reshape(-1, 2 * down + 2, spread_h, 2 * right + 2, spread_w, c)
+
+    def pixels(i: int, j: int) -> Array:
+        at = lambda p, q: grid[:, p : p + 2 * down : 2, :, q : q + 2 * right : 2]
+        return _weighted(WINOGRAD_IMAGE, i, j, at).reshape(-1, c)
+
+    return pixels
+
+
+def _weighted(factors: np.ndarray, i: int, j: int, term: Callable[[int, int], Array]) -> Array:
+    """``sum_{p, q} factors[i, p] factors[j, q] term(p, q)``."""
+    pairs = ((p, q, factors[i, p] * factors[j, q]) for p, q in np.ndindex(2 * factors.shape[1:]))
+    return reduce(jnp.add, (float(f) * term(p, q) for p, q, f in pairs if f))
+
+
+def _tap_by_tap(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    """A matrix product a tap, of the pixels that it sees, added where it sees them."""
+    b, c, o = x.shape[0], *kernel.shape[2:]
+    total = jnp.zeros((b, *geometry.out_size(x.shape, kernel.shape), o), jnp.float32)
+    for place, outputs, inputs in geometry.seen(x.shape, kernel.shape):
+        seen = x[:, *inputs]
+        product = jnp.matmul(seen.reshape(-1, c), kernel[place], preferred_element_type=jnp.float32)
+        total = total.at[:, *outputs].set(total[:, *outputs] + product.reshape(*seen.shape[:3], o))
+    return total.astype(x.dtype)
+
+
+def _kernel_gradient_tap_by_tap(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Array:
+    """The same for ``dkernel``; taps that see nothing get 0."""
+    total = jnp.zeros(kernel.shape, jnp.float32)
+    for place, outputs, inputs in geometry.seen(x.shape, kernel.shape):
+        seen, wanted = (a.reshape(-1, a.shape[-1]) for a in (x[:, *inputs], g[:, *outputs]))
+        product = lax.dot_general(seen, wanted, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+        total = total.at[place].set(product)
+    return total.astype(kernel.dtype)
+
+
 def _sum_of_products(geometry: Geometry, x: Array, kernel: Array) -> Array:
     """One product a kernel number, which XLA fuses into a single pass over the output."""
     rows, columns = geometry.out_size(x.shape, kernel.shape)
-    padded = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
-    kh, kw, c, o = kernel.shape
-    (down, right), (spread_h, spread_w) = geometry.stride, geometry.dilation
     total = jnp.zeros((), x.dtype)
-    for u in range(0, kh):
-        for v in range(0, kw):
+    for seen, weights in _taps(geometry, x, kernel):
+        for channel in range(kernel.shape[2]):
+            total = total + seen[..., channel, None] * weights[channel][None, None, None]
+    return jnp.broadcast_to(total, (x.shape[0], rows, columns, kernel.shape[3]))
+
+
+def _depthwise(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    """One product a tap, summed in float32."""
+    taps = _taps(geometry, x.astype(jnp.float32), kernel.astype(jnp.float32))
+    return reduce(jnp.add, (seen * weights[None, None] for seen, weights in taps)).astype(x.dtype)
+
+
+def _taps(geometry: Geometry, x: Array, kernel: Array) -> Iterator[tuple[Array, Array]]:
+    """For each place of the kernel, what the output pixels see there ``[B, H', W', C]``, and its weights ``[c, O]``."""
+    rows, columns = geometry.out_size(x.shape, kernel.shape)
+    padded = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
+    (down, right), (spread_h, spread_w) = geometry.stride, geometry.dilation
+    for u in range(kernel.shape[0]):
+        for v in range(kernel.shape[1]):
             i, j = u * spread_h, v * spread_w
             seen = padded[:, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right]
-            for channel in range(c):
-                total = total + seen[..., channel, None] * kernel[u, v, channel][None, None, None]
-    return jnp.broadcast_to(total, (x.shape[0], rows, columns, o))
+            yield seen, kernel[u, v]

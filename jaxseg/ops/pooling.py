@@ -140,6 +140,36 @@ def avg_pool(x: Array, window: IntPair, stride: IntPair | None = None, padding: 
     return total / jnp.asarray(geometry.window[0] * geometry.window[1], x.dtype)
 
 
+def adaptive_avg_pool(x: Array, size: IntPair) -> Array:
+    """Mean of each of ``size`` bins: bin ``i`` covers the rows ``floor(i H / H') ... ceil((i + 1) H / H') - 1``.
+
+    Bins overlap where H is no multiple, and repeat pixels where H' > H, as PyTorch's ``adaptive_avg_pool2d``.
+
+    Args:
+      x: ``[..., H, W, C]``, floating point.
+      size: (H', W'), an int or (rows, columns).
+
+    Returns:
+      ``[..., H', W', C]``, dtype of ``x``, summed in float32.
+
+    Raises:
+      JaxsegError: a rank, dtype or size that does not fit.
+    """
+    check_image("x", x)
+    rows, columns = (_bins(n, m) for n, m in zip(x.shape[-3:-1], pair("size", size, 1)))
+    pooled = jnp.einsum("ih,...hwc,jw->...ijc", rows, x.astype(jnp.float32), columns, precision="highest")
+    return pooled.astype(x.dtype)
+
+
+def _bins(size: int, bins: int) -> np.ndarray:
+    """``[bins, size]`` float32: the weight of each pixel in each bin's mean."""
+    weights = np.zeros((bins, size), np.float32)
+    for i in range(bins):
+        begin, end = i * size // bins, -(-(i + 1) * size // bins)
+        weights[i, begin:end] = 1 / (end - begin)
+    return weights
+
+
 def bed_of_nails(x: Array, factor: IntPair) -> Array:
     """Each value at the upper left of a ``factor`` x ``factor`` block of zeros: ``y[f i, f j] = x[i, j]``.
 

@@ -1,5 +1,7 @@
 """What training needs to know of each problem: pure functions, one file a problem."""
 
+from jaxseg.tasks.classification import classification
+from jaxseg.tasks.localization import localization
 from jaxseg.tasks.semantic import semantic
 
-__all__ = ["semantic"]
+__all__ = ["classification", "localization", "semantic"]

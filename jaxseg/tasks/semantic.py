@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +12,8 @@ from jaxseg.types import VOID, Array, Batch, JaxsegError, Metric, Outputs, Predi
 
 PixelLoss = Callable[[Array, Array], Array]
 """``(logits [B, H, W, K], labels [B, H, W]) -> scalar``, void pixels counting for nothing."""
+Weight: TypeAlias = float | Callable[[Array], Array]
+"""A number, or a function of the step."""
 
 
 def semantic(
@@ -19,16 +21,16 @@ def semantic(
     *,
     palette: Any = None,
     loss: PixelLoss = losses.cross_entropy,
-    auxiliary_weight: float = 0.4,
+    auxiliary_weight: Weight = 0.4,
     boundary: bool = False,
 ) -> Task:
     """The task of labelling every pixel with one of ``classes``.
 
-    A batch holds ``image`` [B, H, W, 3] and ``label`` [B, H, W] (``VOID`` counts for nothing). The model
-    gives ``logits`` [B, H', W', K]; where they are smaller than the labels (U-Net's valid form) the labels
-    are cropped about their centre. Further outputs named ``aux_...`` are trained too, each with
-    ``auxiliary_weight`` (PSPNet, section 3.3). The metric is mIoU and its relatives, with ``boundary`` also
-    boundary F and boundary IoU (:func:`jaxseg.metrics.boundary_metric`); ``main_metric`` is ``miou``.
+    A batch holds ``image`` [B, H, W, 3] and ``label`` [B, H, W] (``VOID`` counts for nothing). The model gives
+    ``logits`` [B, H', W', K]; where they are smaller than the labels (U-Net's valid form) the labels are cropped about
+    their centre. Further outputs named ``aux_...`` are trained too, each with ``auxiliary_weight`` (PSPNet, section
+    3.3), a number or a function of the step (an optax schedule). The metric is mIoU and its relatives, with
+    ``boundary`` also boundary F and boundary IoU (:func:`jaxseg.metrics.boundary_metric`); ``main_metric`` is ``miou``.
     """
     classes = tuple(classes)
     metric = metrics.segmentation_metric(len(classes), classes, ignore_index=VOID)
@@ -44,13 +46,14 @@ def semantic(
     )
 
 
-def _loss(pixel_loss: PixelLoss, weight: float, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+def _loss(pixel_loss: PixelLoss, weight: Weight, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    auxiliary = weight(batch["step"]) if callable(weight) else weight
     terms = {"pixel": pixel_loss(outputs["logits"], _labels_like(outputs["logits"], batch["label"]))}
     total = terms["pixel"]
     for name in sorted(outputs):
         if name.startswith("aux_"):
             terms[name] = pixel_loss(outputs[name], _labels_like(outputs[name], batch["label"]))
-            total = total + weight * terms[name]
+            total = total + auxiliary * terms[name]
     return total, terms
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxseg import config
 from jaxseg.config import Experiment
@@ -32,19 +33,20 @@ class Run:
     rate: Callable[[int], Any]
 
 
-def build(experiment: Experiment, *, to_train: bool = True) -> Run:
-    """Build it all, parameters included. ``to_train=False``: only to read a checkpoint, so nothing pretrained is
-    loaded and no batch need fit the devices.
-    """
+def build(experiment: Experiment) -> Run:
+    """Build it all, parameters included."""
     e = experiment
     devices = e.devices or len(jax.devices())
-    if to_train:
-        parallel.check_batch_size(e.batch_size, devices // e.model_devices, e.accumulate)
-        parallel.check_batch_size(e.eval_batch_size, devices)
-    example = next(pipeline.train_batches(e.data.train, e.data.augment, batch_size=1, seed=e.seed, num_threads=0))
+    parallel.check_batch_size(e.batch_size, devices // e.model_devices, e.accumulate)
+    parallel.check_batch_size(e.eval_batch_size, devices)
+    len(e.data.val)  # what is missing of it shows now, not at the first evaluation
+    first = pipeline.train_batches(
+        e.data.train, e.data.augment, batch_size=1, seed=e.seed, num_threads=0, max_instances=e.data.max_instances
+    )
+    example = next(first)
     variables = init_variables(e.model, e.task, example, e.seed)
     _check_classes(e, variables, example)
-    if e.pretrained is not None and to_train:
+    if e.pretrained is not None:
         variables = dict(e.pretrained(variables))
     optimizer = e.optimizer.transformation(variables["params"], e.steps)
     step = make_train_step(
@@ -60,6 +62,18 @@ def build(experiment: Experiment, *, to_train: bool = True) -> Run:
     state = create_state(variables, optimizer, e.seed, e.ema > 0)
     eval_spread = parallel.spread("jit", devices=e.devices)
     return Run(e, how, state, how.compile(step), eval_step, eval_spread, e.optimizer.rate(e.steps))
+
+
+def state_like(e: Experiment) -> TrainState:
+    """Shapes and dtypes of a run's state, to read a checkpoint by. Neither data nor pretrained weights are needed."""
+    blank = [{"image": np.zeros((64, 64, 3), np.uint8), "name": "a blank image"}]
+    example = next(pipeline.eval_batches(blank, e.data.prepare, batch_size=1, num_threads=0))
+
+    def fresh() -> TrainState:
+        variables = init_variables(e.model, e.task, example, e.seed)
+        return create_state(variables, e.optimizer.transformation(variables["params"], e.steps), e.seed, e.ema > 0)
+
+    return jax.eval_shape(fresh)
 
 
 def open_workdir(experiment: Experiment, workdir: Path) -> None:
@@ -95,11 +109,17 @@ def note_config(workdir: Path, file: Path, tiny: bool, overrides: Sequence[str])
 
 
 def noted_experiment(workdir: Path) -> Experiment:
-    """The experiment whose config was noted in a run's folder."""
+    """The experiment whose config was noted in a run's folder. Its data need not be there until they are asked for."""
     if not (workdir / "command.json").exists():
         raise JaxsegError(f"--workdir {workdir} holds no run; train first: jaxseg train CONFIG --workdir {workdir}")
     command = json.loads((workdir / "command.json").read_text())
-    return config.load_config(workdir / "config.py", command["overrides"], tiny=command["tiny"])
+    try:
+        return config.load_config(workdir / "config.py", command["overrides"], tiny=command["tiny"])
+    except (JaxsegError, OSError) as error:
+        raise JaxsegError(
+            f"{workdir / 'config.py'}: {error}; put back the files that it reads by itself, or write into it what it "
+            "takes from them (a source reads nothing before its first sample is asked for)"
+        ) from error
 
 
 def _check_classes(e: Experiment, variables: Any, example: Batch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxseg.config import Experiment
 from jaxseg.data import pipeline
 from jaxseg.train import parallel
-from jaxseg.train.build import Run, build, noted_experiment
+from jaxseg.train.build import Run, noted_experiment, state_like
 from jaxseg.train.checkpoint import Checkpoints
 from jaxseg.train.step import make_eval_step
 from jaxseg.types import Batch, JaxsegError
@@ -36,10 +36,10 @@ def load_variables(experiment: Experiment, workdir: str | Path, which: str = "be
     folder = workdir / ("best" if which == "best" else "checkpoints")
     if not folder.is_dir():
         raise JaxsegError(f"no checkpoints in {workdir}; train first: jaxseg train CONFIG --workdir {workdir}")
-    run = build(experiment, to_train=False)
+    like = state_like(experiment)
     checkpoints = Checkpoints(folder, keep=1 if which == "best" else experiment.keep)
     try:
-        found = checkpoints.restore(run.state.variables if which == "best" else run.state)
+        found = checkpoints.restore(like.variables if which == "best" else like)
     finally:
         checkpoints.close()
     if found is None:
@@ -65,6 +65,7 @@ def _evaluate(
         num_threads=e.data.num_threads,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        max_instances=e.data.max_instances,
     )
     examples: list[tuple[Batch, Any]] = []
     seen = 0

@@ -120,6 +120,7 @@ def _steps(
         num_threads=e.data.num_threads,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        max_instances=e.data.max_instances,
     )
     due = (e.log_every, e.eval_every, e.save_every)
     pending: list[tuple[int, Any]] = []

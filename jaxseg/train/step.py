@@ -27,7 +27,8 @@ def make_train_step(
 
     ``factors`` (see ``Optimizer.factors``) marks frozen parameters with 0: their gradient is never computed.
     ``accumulate`` splits the batch into as many parts, run one after another, whose gradients are averaged: memory
-    of one part; a mean over valid pixels is then taken part by part. Metrics: ``loss``, each of its terms, and
+    of one part; a mean over valid pixels is then taken part by part. The loss finds the state's ``step`` in the batch,
+    for weights that change in the course of a run. Metrics: ``loss``, each of its terms, and
     ``gradient_norm`` before clipping. Gradients and metrics are averaged over a mapped device axis, if there is one.
     """
 
@@ -45,7 +46,7 @@ def make_train_step(
     def gradients(state: TrainState, batch: Batch, key: Array) -> tuple[Any, Any, dict[str, Array]]:
         def part(batch_stats: Any, part_batch: Batch, part_key: Array) -> tuple[Any, Any]:
             (loss, (batch_stats, terms)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-                state.params, batch_stats, part_batch, part_key
+                state.params, batch_stats, {**part_batch, "step": state.step}, part_key
             )
             return batch_stats, (grads, {"loss": loss, **terms})
 

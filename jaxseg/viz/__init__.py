@@ -1,5 +1,6 @@
 """Pictures for people: overlays with a legend, contact sheets of predictions beside the truth, curves."""
 
+from jaxseg.viz.marks import PREDICTION, TRUTH, annotate, heat_map
 from jaxseg.viz.overlay import (
     colorize,
     contact_sheet,
@@ -7,13 +8,18 @@ from jaxseg.viz.overlay import (
     overlay,
     with_legend,
 )
-from jaxseg.viz.plots import plot_curves
+from jaxseg.viz.plots import plot_curves, plot_lesions
 
 __all__ = [
+    "PREDICTION",
+    "TRUTH",
+    "annotate",
     "colorize",
     "contact_sheet",
     "default_palette",
+    "heat_map",
     "overlay",
     "plot_curves",
+    "plot_lesions",
     "with_legend",
 ]

@@ -10,6 +10,7 @@ from jaxseg.types import VOID
 
 INK, PAPER = (32, 32, 32), (255, 255, 255)
 MARGIN = 8  # pixels around panels and legend entries
+STRIP = 256  # rows that are mixed at once, so that a large photograph takes little memory
 
 
 def default_palette(num_classes: int) -> np.ndarray:
@@ -34,7 +35,16 @@ def overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, alpha: fl
 
     ``image [H, W, 3]`` uint8 or float in [0, 1]; ``label [H, W]``; ``alpha`` is the colours' opacity.
     """
-    picture = _to_uint8(image).astype(np.float32)
+    strips = []
+    for top in range(0, len(label), STRIP):
+        above = min(top, 1)  # with the row above it, which decides where its first row meets another class
+        rows = slice(top - above, top + STRIP)
+        strips.append(_overlay(image[rows], label[rows], palette, alpha)[above:])
+    return np.concatenate(strips)
+
+
+def _overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, alpha: float) -> np.ndarray:
+    picture = to_uint8(image).astype(np.float32)
     known = ((label >= 0) & (label < len(palette)))[..., None]
     mixed = np.where(known, (1 - alpha) * picture + alpha * colorize(label, palette), picture)
     edge = np.zeros(label.shape, bool)
@@ -80,7 +90,7 @@ def contact_sheet(
 ) -> np.ndarray:
     """One row an example, one column a key; a column is drawn over ``image`` where it is a label map ``[H, W]``.
 
-    ``rows`` are dicts with ``image`` [H, W, 3] and any number of label maps by name; the order is theirs.
+    ``rows`` are dicts of pictures [H, W, 3] and label maps by name, ``image`` among them; the order is theirs.
     """
     palette = default_palette(len(classes)) if palette is None else np.asarray(palette, np.uint8)
     font = ImageFont.load_default(14)
@@ -98,18 +108,19 @@ def contact_sheet(
         for column, panel in enumerate(row):
             sheet.paste(panel, (MARGIN + column * (panel_width + MARGIN), y))
         y += height + MARGIN
-    labels = [value for row in rows for key, value in row.items() if key != "image"]
+    labels = [value for row in rows for value in row.values() if value.ndim == 2]
     shown = sorted({int(k) for label in labels for k in np.unique(label) if 0 <= k < len(classes) and k != VOID})
     return with_legend(np.asarray(sheet), classes, palette, shown)
 
 
 def _panel(row: Mapping[str, np.ndarray], key: str, palette: np.ndarray, width: int) -> Image.Image:
-    image = _to_uint8(row["image"])
-    picture = image if key == "image" else overlay(image, row[key], palette)
+    value = row[key]
+    picture = to_uint8(value) if value.ndim == 3 else overlay(to_uint8(row["image"]), value, palette)
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     return Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _to_uint8(image: np.ndarray) -> np.ndarray:
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """A picture that is uint8, or float in [0, 1], as uint8."""
     image = np.asarray(image)
     return image if image.dtype == np.uint8 else (np.clip(image, 0, 1) * 255).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Training curves from the JSON lines that a run leaves."""
+"""Curves: of training, from the JSON lines that a run leaves; of lesion studies."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +28,49 @@ def plot_curves(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
         axes.grid(alpha=0.3)
         if axes.lines and prefix == "val/":
             axes.legend(fontsize=7)
+    return _write(figure, path)
+
+
+def plot_lesions(
+    path: str | Path,
+    *,
+    whole: Mapping[str, float],
+    single: Mapping[str, Mapping[str, float]],
+    dropped: Mapping[int, Sequence[float]],
+    reordered: Sequence[tuple[float, float]],
+) -> Path:
+    """Draw a lesion study of networks (Veit et al. 2016, figures 3, 5a and 5b) and write it as one PNG.
+
+    All errors are shares, 0 to 1. ``whole``: the error of each network as trained; ``single``: for each network the
+    error without each one of its parts, by name and in order (the longest list has all names); ``dropped``: the errors
+    of several tries by how many blocks were taken out at once; ``reordered``: pairs of Kendall's tau and error.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    first, second, third = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
+    names = list(max(single.values(), key=len))
+    for i, (network, errors) in enumerate(single.items()):
+        places = [names.index(name) for name in errors]
+        first.plot(places, list(errors.values()), "o-", color=f"C{i}", ms=4, lw=1, label=f"{network}, one out")
+        first.axhline(whole[network], color=f"C{i}", ls=":", lw=1, label=f"{network}, whole")
+    first.set_xticks(range(len(names)), names, rotation=60, fontsize=7)
+    first.set(title="without one part")
+    first.legend(fontsize=7)
+    second.boxplot(list(dropped.values()), positions=list(dropped), whis=(0, 100))
+    second.set(title="without several blocks", xlabel="blocks taken out")
+    third.plot(*zip(*reordered), "o", ms=3, alpha=0.6)
+    third.invert_xaxis()
+    third.set(title="blocks in another order", xlabel="Kendall's tau (1: as trained)")
+    for axes in (first, second, third):
+        axes.set(ylabel="test error", ylim=(-0.03, 1.12))
+        axes.grid(alpha=0.3)
+    return _write(figure, path)
+
+
+def _write(figure: Any, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.types import JaxsegError
+from jaxseg.weights.read import read_arrays
 
 # torchvision's position in `features` of each convolution, in the paper's names.
 VGG16_LAYERS = {
@@ -16,20 +17,13 @@ VGG16_LAYERS = {
 
 
 def read_vgg16(path: str | Path, *, bgr: bool = False) -> dict[str, dict[str, np.ndarray]]:
-    """``{"conv1_1": {"kernel" [3, 3, 3, 64], "bias" [64]}, ...}`` in float32 from an .npz in torchvision's names.
+    """``{"conv1_1": {"kernel" [3, 3, 3, 64], "bias" [64]}, ...}`` in float32 from a file in torchvision's names.
 
     The file holds ``features.N.weight`` (out, in, kh, kw) and ``features.N.bias``. ``bgr`` says that the weights were
     trained on BGR images (Caffe): the first kernel's input channels are reversed, for we feed RGB. Every missing,
     surplus or misshapen array is named in the error.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise JaxsegError(f"no weights at {path}; give the path of an .npz with VGG-16's features.N.weight arrays")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name].astype(np.float32) for name in file.files}
-    except (OSError, ValueError) as error:
-        raise JaxsegError(f"{path} is no readable .npz ({error}); fetch it again") from error
+    arrays = {name: value.astype(np.float32) for name, value in read_arrays(path).items()}
     params, faults = {}, []
     for layer, n in VGG16_LAYERS.items():
         kernel, bias = (arrays.pop(f"features.{n}.{kind}", None) for kind in ("weight", "bias"))
@@ -48,10 +42,14 @@ def read_vgg16(path: str | Path, *, bgr: bool = False) -> dict[str, dict[str, np
 
 
 def with_vgg16(variables: Mapping[str, Any], layers: Mapping[str, Any]) -> dict[str, Any]:
-    """``variables`` of a model that holds a VGG-16 named ``vgg``, its convolutions replaced by ``layers``."""
+    """``variables`` of a model that holds a VGG-16 named ``vgg``, its convolutions replaced by ``layers``.
+
+    Where it has no biases (normalisation follows and would undo them), those of ``layers`` stay behind.
+    """
     ours = variables["params"].get("vgg")
     if ours is None:
         raise JaxsegError(f"the model has no part named vgg; its parts are {', '.join(variables['params'])}")
+    ours = {name: value for name, value in ours.items() if "kernel" in value}
     wrong = [
         f"{name} is {layers[name]['kernel'].shape} and should be {value['kernel'].shape}"
         for name, value in ours.items()
@@ -59,5 +57,6 @@ def with_vgg16(variables: Mapping[str, Any], layers: Mapping[str, Any]) -> dict[
     ]
     if wrong:
         raise JaxsegError(f"weights do not fit: {'; '.join(wrong)}")
-    params = {**variables["params"], "vgg": {name: dict(layers[name]) for name in ours}}
-    return {**variables, "params": params}
+    taken = {name: {kind: layers[name][kind] for kind in value} for name, value in ours.items()}
+    vgg = {**variables["params"]["vgg"], **taken}
+    return {**variables, "params": {**variables["params"], "vgg": vgg}}

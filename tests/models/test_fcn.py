@@ -23,7 +23,7 @@ def test_equals_the_authors_definition(make):
     torch = pytest.importorskip("torch")
     from tests.models import torch_twins
 
-    model = make(K, fc_features=8)
+    model = make(K, base=4, fc_features=8)
     x = np.random.default_rng(0).random((1, 53, 40, 3)).astype(np.float32)
     variables = random_variables(model, x)
     ours = jax.jit(partial(model.apply, train=False))(variables, x)["logits"]
@@ -36,7 +36,7 @@ def test_equals_the_authors_definition(make):
 
 def test_a_finer_net_begins_as_the_coarser_one():
     """With its skip scoring zero and bilinear deconvolutions, 16s enlarges the very scores of 32s."""
-    coarse, fine = (make(K, fc_features=8, paper_padding=False, dropout=0.0) for make in (FCN32s, FCN16s))
+    coarse, fine = (make(K, base=4, fc_features=8, paper_padding=False, dropout=0.0) for make in (FCN32s, FCN16s))
     x = np.random.default_rng(1).random((1, 128, 128, 3)).astype(np.float32)
     trained = random_variables(coarse, x)
     begun = transfer(trained, fine.init(jax.random.key(1), x, train=False))
@@ -48,7 +48,7 @@ def test_a_finer_net_begins_as_the_coarser_one():
     inside = np.s_[:, 24:-24, 24:-24]
     assert np.mean(np.argmax(a, -1)[inside] == np.argmax(b, -1)[inside]) > 0.95
     with pytest.raises(JaxsegError, match="score_fr"):
-        transfer(trained, FCN16s(K + 1, fc_features=8).init(jax.random.key(1), x, train=False))
+        transfer(trained, FCN16s(K + 1, base=4, fc_features=8).init(jax.random.key(1), x, train=False))
 
 
 def test_fc6_as_a_convolution_is_the_fully_connected_layer():
@@ -67,7 +67,7 @@ def test_fc6_as_a_convolution_is_the_fully_connected_layer():
 
 def test_all_at_once_scales_the_skips():
     x = np.random.default_rng(1).random((1, 64, 64, 3)).astype(np.float32)
-    staged, at_once = (FCN8s(K, fc_features=8, paper_padding=False, at_once=a) for a in (False, True))
+    staged, at_once = (FCN8s(K, base=4, fc_features=8, paper_padding=False, at_once=a) for a in (False, True))
     variables = random_variables(staged, x)
     scaled = jax.tree.map(lambda p: p, variables)
     for name, factor in (("score_pool4", 0.01), ("score_pool3", 0.0001)):

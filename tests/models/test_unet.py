@@ -6,7 +6,7 @@ import pytest
 from jaxseg.models import UNet
 from jaxseg.models.unet import valid_output_size
 from jaxseg.types import JaxsegError
-from tests.models.test_contract import variables_of
+from tests.helpers import variables_of
 
 
 @pytest.mark.parametrize(("padding", "side"), [("valid", 92), ("same", 64)])

@@ -10,6 +10,7 @@ import pytest
 from jaxseg import ops
 
 IMAGE, ONE = (5, 6, 3), (1, 1, 3)
+BOX = np.float32([-0.4, 0.3, 3.2, 4.1])
 
 
 def kernel(*shape):
@@ -32,26 +33,29 @@ def pool_value_plus_switch(x):
 
 # Name -> the operation as a function of one float image; every public name must be here.
 OPERATIONS = {
+    "adaptive_avg_pool": lambda x: ops.adaptive_avg_pool(x, (2, 4)),
     "avg_pool": lambda x: ops.avg_pool(x, 3, 2, 1),
     "batch_norm": lambda x: ops.batch_norm(x[None], jnp.full(3, 2.0), jnp.ones(3), 1e-1)[0][0],
     "bed_of_nails": lambda x: ops.bed_of_nails(x, 2),
     "conv": lambda x: ops.conv(x[None], kernel(3, 3, 3, 4), padding=1)[0],
     "conv_matrix_1d": lambda x: ops.conv_matrix_1d(x[0, 0], 5, 2, 1),
+    "crop_resize": lambda x: ops.crop_resize(x, BOX, (4, 3), 0.5),
     "max_pool": lambda x: ops.max_pool(x, 3, 2, 1),
     "max_pool_with_switches": pool_value_plus_switch,
     "max_unpool": unpool,
+    "paste_resize": lambda x: ops.paste_resize(x, BOX, (6, 4)),
     "resize_bicubic": lambda x: ops.resize_bicubic(x, (3, 13)),
     "resize_bilinear": lambda x: ops.resize_bilinear(x, (3, 13)),
     "resize_nearest": lambda x: ops.resize_nearest(x, (3, 13)),
     "transposed_conv": lambda x: ops.transposed_conv(x[None], kernel(3, 3, 3, 2), 2, 1, 1)[0],
     "unpool_nearest": lambda x: ops.unpool_nearest(x, 3),
 }
-NOT_OF_AN_IMAGE = {"bilinear_kernel", "switches_to_flat_indices"}
+NOT_OF_AN_IMAGE = {"bilinear_kernel", "grid_boxes", "switches_to_flat_indices"}
 
 
 def mine():
     """The public functions of the modules that these tests are about."""
-    modules = ("batch_norm", "conv", "pooling", "resize", "transposed_conv")
+    modules = ("batch_norm", "conv", "crop", "pooling", "resize", "transposed_conv")
     return {
         n
         for n in ops.__all__

@@ -18,10 +18,16 @@ CASES = {
     "pointwise": ((2, 7, 9, 4), (1, 1, 4, 6), 1, 0, 1, 1),
     "strided pointwise": ((2, 7, 9, 4), (1, 1, 4, 6), 2, 0, 1, 1),
     "dilated": ((2, 9, 9, 4), (3, 3, 4, 6), 1, 2, 2, 1),
+    "dilated far": ((2, 7, 9, 4), (3, 3, 4, 6), 1, 5, 5, 1),
+    "dilated too far": ((2, 4, 5, 4), (3, 3, 4, 6), 1, 6, 6, 1),
+    "dilated far, few rows": ((2, 3, 9, 4), (3, 3, 4, 6), 1, (5, 2), (5, 2), 1),
     "oblong": ((2, 8, 9, 4), (3, 2, 4, 6), (2, 1), (1, 0), 1, 1),
     "grouped": ((2, 7, 9, 4), (3, 3, 2, 8), 1, 1, 1, 2),
     "depthwise": ((2, 7, 9, 4), (3, 3, 1, 4), 2, 1, 1, 4),
-    "padded by more than the kernel": ((2, 5, 5, 4), (2, 2, 4, 4), 1, 3, 1, 1),
+    "depthwise dilated": ((2, 9, 8, 5), (3, 3, 1, 5), 1, 2, 2, 5),
+    "depthwise doubled": ((2, 7, 9, 4), (3, 3, 1, 8), 1, 1, 1, 4),
+    "depthwise wide": ((1, 9, 9, 3), (7, 7, 1, 3), 1, 3, 1, 3),
+    "padded by more": ((2, 5, 5, 4), (2, 2, 4, 4), 1, 3, 1, 1),
     "one pixel": ((1, 1, 1, 3), (1, 1, 3, 2), 1, 0, 1, 1),
 }
 
@@ -30,6 +36,15 @@ def make(rng, case):
     x_shape, k_shape, *rest = CASES[case]
     x, kernel = (rng.normal(size=s).astype(np.float32) for s in (x_shape, k_shape))
     return x, kernel, dict(zip(("stride", "padding", "dilation", "groups"), rest))
+
+
+def geometry_of(how):
+    return conv_cpu.Geometry(
+        ops.arguments.pair("s", how["stride"], 1),
+        ops.arguments.sides("p", how["padding"]),
+        ops.arguments.pair("d", how["dilation"], 1),
+        how["groups"],
+    )
 
 
 def naive(x, kernel, stride=1, padding=0, dilation=1, groups=1):
@@ -61,17 +76,63 @@ def test_gradients_are_xlas(rng, monkeypatch, case, block):
     monkeypatch.setattr(conv_cpu, "BLOCK", block)
     monkeypatch.setattr(conv_cpu, "LEAST_POSITIONS", 1)
     x, kernel, how = make(rng, case)
-    geometry = conv_cpu.Geometry(
-        ops.arguments.pair("s", how["stride"], 1),
-        ops.arguments.sides("p", how["padding"]),
-        ops.arguments.pair("d", how["dilation"], 1),
-        how["groups"],
-    )
+    geometry = geometry_of(how)
     y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
     g = rng.normal(size=y.shape).astype(np.float32)
     got = jax.vjp(lambda x, k: ops.conv(x, k, **how), x, kernel)[1](g)
     for a, b in zip(got, plain(g)):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+WINOGRAD = {  # image, kernel, padding, dilation
+    "3x3": ((2, 7, 9, 4), (3, 3, 4, 6), ((1, 1), (1, 1)), (1, 1)),
+    "even": ((1, 8, 6, 4), (3, 3, 4, 6), ((1, 1), (1, 1)), (1, 1)),
+    "unpadded": ((1, 9, 7, 4), (3, 3, 4, 5), ((0, 0), (0, 0)), (1, 1)),
+    "uneven": ((2, 8, 7, 4), (3, 3, 4, 5), ((2, 0), (1, 2)), (1, 1)),
+    "dilated": ((1, 23, 12, 4), (3, 3, 4, 6), ((2, 2), (3, 3)), (2, 3)),
+}
+
+
+@pytest.mark.parametrize("case", ["dilated far", "dilated too far", "dilated far, few rows", "padded by more"])
+def test_tap_by_tap_is_the_definition(rng, monkeypatch, case):
+    monkeypatch.setattr(conv_cpu, "LEAST_PRODUCTS", 0)
+    x, kernel, how = make(rng, case)
+    geometry = geometry_of(how)
+    assert geometry.form(x, kernel) == "tap by tap"
+    y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
+    for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
+        np.testing.assert_allclose(got, want, atol=5e-5)
+
+
+@pytest.mark.parametrize("case", WINOGRAD)
+def test_winograds_form_is_the_definition(rng, monkeypatch, case):
+    x_shape, k_shape, padding, dilation = WINOGRAD[case]
+    x, kernel = (rng.normal(size=s).astype(np.float32) for s in (x_shape, k_shape))
+    geometry = conv_cpu.Geometry((1, 1), padding, dilation, 1)
+    y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    assert geometry.form(x, kernel) != "Winograd"  # too few channels
+    monkeypatch.setattr(conv_cpu, "LEAST_CHANNELS", 4)
+    monkeypatch.setattr(conv_cpu, "LEAST_PRODUCTS", 0)
+    assert geometry.form(x, kernel) == "Winograd"
+    np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
+    for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
+        np.testing.assert_allclose(got, want, atol=5e-5)
+
+
+def test_the_form_follows_from_what_the_taps_see():
+    def form(channels, size, dilation, batch=1):
+        x = np.zeros((batch, size, size, channels), np.float32)
+        kernel = np.zeros((3, 3, channels, channels), np.float32)
+        return conv_cpu.Geometry((1, 1), ((dilation,) * 2,) * 2, (dilation,) * 2, 1).form(x, kernel)
+
+    assert form(64, 128, 1) == "plain"  # few channels
+    assert form(256, 8, 1) == "plain"  # little to do
+    assert form(128, 256, 1) == "plain"  # larger than the cache
+    assert form(256, 32, 1) == form(256, 32, 4) == "Winograd"
+    assert form(256, 32, 12) == form(256, 32, 36) == form(16, 512, 300) == "tap by tap"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -109,8 +170,9 @@ def test_several_arrays_must_agree_in_all_but_channels():
         ops.conv((), np.zeros((3, 3, 4, 1), np.float32))
 
 
-def test_bfloat16_stays_and_sums_in_float32(rng):
-    x, kernel, how = make(rng, "3x3")
+@pytest.mark.parametrize("case", ["3x3", "depthwise dilated"])
+def test_bfloat16_stays_and_sums_in_float32(rng, case):
+    x, kernel, how = make(rng, case)
     narrow = [jnp.asarray(a, jnp.bfloat16) for a in (x, kernel)]
     y, vjp = jax.vjp(lambda x, k: ops.conv(x, k, **how), *narrow)
     gradients = vjp(jnp.ones_like(y))
@@ -159,6 +221,12 @@ def test_jits_once_for_one_program_on_every_platform(rng):
     gradient = jax.jit(jax.grad(lambda k, x: jnp.sum(ops.conv(x, k, **how) ** 2)))
     exported = jax.export.export(gradient, platforms=("cpu", "cuda", "tpu"))(kernel, x)
     np.testing.assert_allclose(exported.call(kernel, x), gradient(kernel, x), rtol=1e-5, atol=1e-5)
+
+
+def test_depthwise_on_a_cpu_is_no_convolution_of_xlas(rng):
+    x, kernel, how = make(rng, "depthwise dilated")
+    f = jax.jit(jax.grad(lambda k, x: jnp.sum(ops.conv(x, k, **how) ** 2), (0, 1)))
+    assert "stablehlo.convolution" not in f.trace(kernel, x).lower(lowering_platforms=("cpu",)).as_text()
 
 
 def test_weight_gradient_makes_no_whole_patch_matrix():

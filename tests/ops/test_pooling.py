@@ -180,6 +180,18 @@ def test_average_pooling_undoes_nearest(rng, factor):
     np.testing.assert_array_equal(ops.unpool_nearest(x, factor), ops.resize_nearest(x, (5 * rows, 3 * columns)))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (6, 6), (7, 9)])
+def test_adaptive_pooling_is_pytorchs(torch, to_torch, from_torch, rng, size):
+    x = rng.normal(size=(2, 7, 5, 3)).astype(np.float32)
+    tx = to_torch(x)
+    y = torch.nn.functional.adaptive_avg_pool2d(tx, size)
+    g = rng.normal(size=(2, *size, 3)).astype(np.float32)
+    y.backward(torch.tensor(g.transpose(0, 3, 1, 2)))
+    ours, vjp = jax.vjp(lambda x: ops.adaptive_avg_pool(x, size), x)
+    np.testing.assert_allclose(ours, from_torch(y), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(vjp(g)[0], from_torch(tx.grad), rtol=1e-5, atol=1e-6)
+
+
 def test_messages():
     x = jnp.ones((4, 4, 1))
     y, switches = ops.max_pool_with_switches(x, 2)

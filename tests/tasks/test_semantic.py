@@ -1,8 +1,10 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxseg import losses, metrics
+from jaxseg.models import contextual
 from jaxseg.tasks import semantic
 from jaxseg.types import VOID, JaxsegError
 
@@ -35,6 +37,16 @@ def test_auxiliary_scores_are_trained_with_their_weight():
     one, other = (losses.cross_entropy(x, batch["label"]) for x in (logits, auxiliary))
     np.testing.assert_allclose(loss, one + 0.4 * other, rtol=1e-6)
     np.testing.assert_allclose([terms["pixel"], terms["aux_early"]], [one, other], rtol=1e-6)
+
+
+def test_the_auxiliary_weight_may_change_with_the_step():
+    batch, logits = batch_and_logits((12, 10))
+    outputs = {"logits": logits, "aux_early": logits}
+    plain, _ = semantic(CLASSES).loss({"logits": logits}, batch)
+    task = semantic(CLASSES, auxiliary_weight=contextual.auxiliary_weight(every=100))
+    for step, weight in ((0, 1.0), (99, 1.0), (100, 0.1), (200, 0.01), (900, 0.01)):
+        loss, _ = jax.jit(task.loss)(outputs, batch | {"step": step})
+        np.testing.assert_allclose(loss, (1 + weight) * plain, rtol=1e-5)
 
 
 def test_where_there_are_no_scores_nothing_is_predicted_or_judged():

@@ -1,6 +1,7 @@
 import numpy as np
 
 from jaxseg import viz
+from jaxseg.viz.overlay import _overlay
 
 
 def test_default_palette_is_vocs():
@@ -34,3 +35,12 @@ def test_curves_survive_a_single_point_and_none(tmp_path):
     path = viz.plot_curves([{"step": 1, "train/loss": 2.0}, {"step": 1, "val/miou": 0.5}], tmp_path / "a.png")
     assert path.stat().st_size > 1000
     assert viz.plot_curves([], tmp_path / "b.png").exists()
+
+
+def test_strips_leave_no_trace():
+    rng = np.random.default_rng(0)
+    image, label = rng.integers(0, 256, (600, 7, 3), np.uint8), rng.integers(0, 3, (600, 7))
+    label[200:300] = 1
+    label[256:300] = 2  # classes that meet where one strip ends
+    palette = viz.default_palette(3)
+    np.testing.assert_array_equal(viz.overlay(image, label, palette), _overlay(image, label, palette, 0.55))

@@ -91,3 +91,15 @@ def test_the_real_weights(shared):
     image = camvid(shared / "data" / "camvid", "val")[0]["image"][:128, :128].astype(np.float32) / 255
     features = jax.jit(VGG16().apply)({"params": layers}, CAFFE(image[None]))
     assert 0.05 < (np.asarray(features["pool5"]) > 0).mean() < 0.6
+
+
+def test_loading_where_normalisation_stands_for_the_biases(tmp_path):
+    np.savez(tmp_path / "vgg.npz", **state_dict(np.random.default_rng(0)))
+    layers = read_vgg16(tmp_path / "vgg.npz")
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+    shapes = jax.eval_shape(VGG16(norm="batch").init, jax.random.key(0), images)
+    fresh = jax.tree.map(lambda s: np.ones(s.shape, s.dtype), shapes)
+    loaded = with_vgg16({"params": {"vgg": fresh["params"]}}, layers)["params"]["vgg"]
+    assert jax.tree.map(np.shape, loaded) == jax.tree.map(np.shape, fresh["params"])
+    np.testing.assert_array_equal(loaded["conv3_2"]["kernel"], layers["conv3_2"]["kernel"])
+    assert loaded["bn3_2"]["scale"].all()

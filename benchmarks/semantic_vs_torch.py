@@ -1,12 +1,13 @@
-"""U-Net and FCN-8s against the same networks in PyTorch on this CPU.
+"""U-Net, FCN-8s, and torchvision's FCN and DeepLab v3 on ResNet-50, against the same in PyTorch on this CPU.
 
-``python benchmarks/unet_vs_torch.py [--quick] [--size 512] [--batch 2] [--norm none|batch] [--rounds 5]
-[--only unet|fcn] [--paper-padding] [--memory]``
+``python -m benchmarks.semantic_vs_torch [--quick] [--size 512] [--batch 2] [--norm none|batch] [--rounds 5]
+[--what inference|training] [--only unet|fcn|fcn_resnet50|deeplabv3_resnet50] [--paper-padding] [--memory]``
 
 Prints, for inference and for a whole training step (cross-entropy, SGD with momentum), the medians in seconds and the
 median of the ratios jaxseg / PyTorch (below 1: jaxseg is faster). Both run in one process, in turns, float32, the same
 weights nowhere compared (tests do that); PyTorch's arrays are channels_last, its faster layout. ``--memory`` prints
-instead the peak of each side's memory in training, each in a process of its own.
+instead the peak of each side's memory in training, each in a process of its own. ``make test EXTRAS=test,lint,parity``
+installs what this needs.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import multiprocessing
 import resource
 import statistics
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +26,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from jaxseg.losses import cross_entropy
-from jaxseg.models.fcn import FCN
+from jaxseg.models import DeepLabV3ResNet50
+from jaxseg.models.fcn import FCN, FCNResNet50
 from jaxseg.models.unet import UNet
+from tests.torchvision_models import import_torchvision
+
+WHAT = ("inference", "training")
+NETWORKS = ("unet", "fcn", "fcn_resnet50", "deeplabv3_resnet50")
 
 
 class TorchDouble(nn.Sequential):
@@ -55,6 +62,18 @@ class TorchUNet(nn.Module):
         for i in reversed(range(4)):
             x = self.up[i](torch.cat([skips[i], self.enlarge[i](x)], 1))
         return self.score(x)
+
+
+class Torchvision(nn.Module):
+    """A segmentation network of torchvision's, without its auxiliary head."""
+
+    def __init__(self, name: str, classes: int):
+        super().__init__()
+        build = getattr(import_torchvision().models.segmentation, name)
+        self.network = build(weights=None, weights_backbone=None, num_classes=classes, aux_loss=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x)["out"]
 
 
 class TorchFCN8(nn.Module):
@@ -94,8 +113,9 @@ def crop(x: torch.Tensor, offset: int, size: torch.Size) -> torch.Tensor:
     return x[:, :, offset : offset + size[0], offset : offset + size[1]]
 
 
-def jax_calls(model, images: np.ndarray, labels: np.ndarray):
-    """Inference and training step as calls without arguments, and the bytes that each needs beside its arguments."""
+def jax_calls(model, images: np.ndarray, labels: np.ndarray, wanted: tuple[str, ...] = WHAT):
+    """For inference and training step: a call without arguments, the bytes beside its arguments, and the seconds it
+    took to compile."""
     x, y = jax.device_put(images), jax.device_put(labels)
     variables = jax.jit(model.init)(jax.random.key(0), x)
     optimizer = optax.sgd(0.01, momentum=0.9)
@@ -113,16 +133,26 @@ def jax_calls(model, images: np.ndarray, labels: np.ndarray):
         updates, slots = optimizer.update(gradient, slots, params)
         return optax.apply_updates(params, updates), rest, slots, value
 
-    infer = jax.jit(lambda v, x: model.apply(v, x)["logits"]).lower(variables, x).compile()
-    train = jax.jit(step, donate_argnums=(0, 1, 2)).lower(*state, x, y).compile()
-    need = [f.memory_analysis().temp_size_in_bytes for f in (infer, train)]
     kept = jax.tree.map(jnp.copy, variables)
+    calls = {}
+    if "inference" in wanted:
+        infer, need = compiled(lambda v, x: model.apply(v, x)["logits"], kept, x)
+        calls["inference"] = (lambda: infer(kept, x), *need)
+    if "training" in wanted:
+        train, need = compiled(step, *state, x, y, donate_argnums=(0, 1, 2))
 
-    def train_once():
-        *state[:], value = train(*state, x, y)
-        return value
+        def train_once():
+            *state[:], value = train(*state, x, y)
+            return value
 
-    return (lambda: infer(kept, x)), train_once, need
+        calls["training"] = (train_once, *need)
+    return calls
+
+
+def compiled(f, *arguments, **options):
+    start = time.perf_counter()
+    program = jax.jit(f, **options).lower(*arguments).compile()
+    return program, (program.memory_analysis().temp_size_in_bytes, time.perf_counter() - start)
 
 
 def torch_calls(model: nn.Module, images: np.ndarray, labels: np.ndarray):
@@ -142,7 +172,7 @@ def torch_calls(model: nn.Module, images: np.ndarray, labels: np.ndarray):
         F.cross_entropy(model(x), y, ignore_index=255).backward()
         optimizer.step()
 
-    return infer, train
+    return {"inference": infer, "training": train}
 
 
 def networks(which: str, args: argparse.Namespace):
@@ -151,6 +181,9 @@ def networks(which: str, args: argparse.Namespace):
     if which == "unet":
         mine = UNet(21, base=base, norm=args.norm, dropout=0.0)
         return f"U-Net {base}, norm {args.norm}", mine, TorchUNet(21, base, args.norm)
+    if which != "fcn":
+        kind = FCNResNet50 if which == "fcn_resnet50" else DeepLabV3ResNet50
+        return which, kind(21, aux=False), Torchvision(which, 21)
     mine = FCN(21, fc_features=wide, paper_padding=args.paper_padding, dropout=0.0)
     name = "FCN-8s, VGG-16" + ", padded by 100" * args.paper_padding
     return name, mine, TorchFCN8(21, wide, args.paper_padding)
@@ -162,29 +195,38 @@ def example(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, 21, size=(args.batch, args.size, args.size)).astype(np.int32)
 
 
+def seconds(call: Callable[[], object]) -> float:
+    """How long ``call`` takes; the other's threads, which wait busily for some time, have gone to sleep before."""
+    time.sleep(0.3)
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - start
+
+
 def compare(which: str, args: argparse.Namespace) -> None:
     name, model, torch_model = networks(which, args)
-    *mine, need = jax_calls(model, *example(args))
     other = torch_calls(torch_model, *example(args))
-    for what, f, g, temporary in zip(("inference", "training step"), mine, other, need):
+    for what, (f, temporary, compiling) in jax_calls(model, *example(args), args.what).items():
+        g = other[what]
         times = []
         for i in range(args.rounds + 1):
-            start = time.perf_counter()
-            jax.block_until_ready(f())
-            middle = time.perf_counter()
-            g()
+            mine_took, other_took = seconds(f), seconds(g)
             if i:  # the first round warms up
-                times.append((middle - start, time.perf_counter() - middle))
+                times.append((mine_took, other_took))
         a, b = (statistics.median(t) for t in zip(*times))
         ratio = statistics.median(x / y for x, y in times)
         shape = f"{args.batch}x{args.size}x{args.size}"
-        print(f"| {name}, {shape} | {what} | {a:.2f} | {b:.2f} | {ratio:.2f} | {temporary / 2**30:.2f} |", flush=True)
+        cost = f"{temporary / 2**30:.2f} | {compiling:.1f}"
+        print(f"| {name}, {shape} | {what} | {a:.2f} | {b:.2f} | {ratio:.2f} | {cost} |", flush=True)
 
 
 def peak_memory(side: str, which: str, args: argparse.Namespace) -> float:
     """GiB resident at most in a process that does nothing but three training steps."""
     _, model, torch_model = networks(which, args)
-    train = jax_calls(model, *example(args))[1] if side == "jaxseg" else torch_calls(torch_model, *example(args))[1]
+    if side == "jaxseg":
+        train = jax_calls(model, *example(args), ("training",))["training"][0]
+    else:
+        train = torch_calls(torch_model, *example(args))["training"]
     for _ in range(3):
         jax.block_until_ready(train())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -197,13 +239,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--norm", choices=("none", "batch"), default="none")
-    parser.add_argument("--only", choices=("unet", "fcn"))
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT)
+    parser.add_argument("--only", choices=NETWORKS)
     parser.add_argument("--paper-padding", action="store_true", help="FCN-8s with the image padded by 100")
     parser.add_argument("--memory", action="store_true", help="peak memory of training instead of times")
     args = parser.parse_args()
     if args.quick:
         args.size, args.rounds = 64, 3
-    chosen = (args.only,) if args.only else ("unet", "fcn")
+    chosen = (args.only,) if args.only else NETWORKS
     if args.memory:
         for which in chosen:
             for side in ("jaxseg", "PyTorch"):
@@ -212,7 +255,9 @@ def main() -> None:
                         f"{which}, {side}: {alone.apply(peak_memory, (side, which, args)):.2f} GiB at most", flush=True
                     )
         return
-    print("| network | | jaxseg s | PyTorch s | ratio | jaxseg temporary GiB |\n|---|---|---|---|---|---|")
+    print(
+        "| network | | jaxseg s | PyTorch s | ratio | temporary GiB | compiling s |\n|---|---|---|---|---|---|---|---|"
+    )
     for which in chosen:
         compare(which, args)
 

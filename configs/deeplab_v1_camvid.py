@@ -1,0 +1,42 @@
+"""DeepLab v1 (LargeFOV) on CamVid (11 classes), on pretrained VGG-16 convolutions.
+
+Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions trained on BGR images (see
+``jaxseg.weights.read_vgg16``), or ``--vgg ""`` to begin from scratch.
+
+    jaxseg train deeplab_v1_camvid --workdir runs/deeplab_v1_camvid --root DIR --vgg FILE         # 360x480
+    jaxseg train deeplab_v1_camvid --workdir runs/deeplab_v1_camvid --root DIR --vgg FILE --fast  # half of it, a CPU
+"""
+
+from functools import partial
+
+from jaxseg.config import Experiment
+from jaxseg.models import DeepLabV1
+from jaxseg.recipes import VGG16_RATES, begin_on_vgg16, camvid
+from jaxseg.train import Optimizer
+
+
+def get_config(
+    tiny: bool = False,
+    root: str = "../shared/data/camvid",
+    vgg: str = "../shared/weights/vgg16_hed.npz",
+    fast: bool = False,
+) -> Experiment:
+    pretrained = partial(begin_on_vgg16, vgg) if vgg and not tiny else None
+    return camvid(
+        partial(DeepLabV1, base=4 if tiny else 64, fc_features=8 if tiny else 512 if fast else 1024),
+        root=root,
+        tiny=tiny,
+        fast=fast,
+        crop=(120, 160) if fast else None,
+        optimizer=Optimizer(
+            "adamw",
+            learning_rate=5e-4,
+            weight_decay=1e-2,
+            schedule="poly",
+            warmup_steps=1 if tiny else 50,
+            rates=VGG16_RATES if pretrained else (),
+        ),
+        pretrained=pretrained,
+        steps=800 if fast else 8000,
+        batch_size=4 if fast else 8,
+    )

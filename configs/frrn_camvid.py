@@ -1,0 +1,47 @@
+"""FRRN-A on CamVid (11 classes), from scratch; FRRN-B by ``--deep``.
+
+Data: ``--root`` as for unet_camvid.
+
+    jaxseg train frrn_camvid --workdir runs/frrn_camvid --root DIR            # 360x480, GPU or TPU
+    jaxseg train frrn_camvid --workdir runs/frrn_camvid --root DIR --fast   # 180x240, two CPU cores
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.config import Experiment
+from jaxseg.losses import ohem_cross_entropy
+from jaxseg.models import FRRN, FRRNA, FRRNB
+from jaxseg.recipes import camvid
+from jaxseg.train import Optimizer
+from jaxseg.types import Array
+
+
+def get_config(
+    tiny: bool = False, root: str = "../shared/data/camvid", fast: bool = False, deep: bool = False
+) -> Experiment:
+    if tiny:
+        model = partial(FRRN, down=((1, 2), (1, 4)), up=((1, 2),), base=4, residual_features=4)
+    else:
+        base, residual_features = (16, 16) if fast else (48, 32)
+        model = partial(FRRNB if deep else FRRNA, base=base, residual_features=residual_features)
+    return camvid(
+        model,
+        root=root,
+        tiny=tiny,
+        fast=fast,
+        crop=(120, 160) if fast else None,
+        loss=bootstrapped,
+        optimizer=Optimizer(
+            "adamw", learning_rate=2e-3, weight_decay=1e-2, schedule="cosine", warmup_steps=1 if tiny else 30
+        ),
+        steps=1600 if fast else 8000,
+        batch_size=4 if fast else 8,
+    )
+
+
+def bootstrapped(logits: Array, labels: Array) -> Array:
+    """The cross-entropy of the worst quarter of each image's pixels (section 3.3: 512 * 64 of 512 * 256)."""
+    return jnp.mean(jax.vmap(partial(ohem_cross_entropy, fraction=0.25))(logits, labels))

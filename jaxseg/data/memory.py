@@ -1,0 +1,36 @@
+"""A small source kept in memory."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class InMemory:
+    """``source`` with each sample kept when first read: where decoding would take longer than the training step.
+
+    ``transform`` (``(sample, rng) -> sample``, such as Resize) is applied once, before keeping. Whoever takes a sample
+    must not write into it; transforms don't.
+    """
+
+    source: Any
+    transform: Any = None
+    kept: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index not in self.kept:
+            sample = self.source[index]
+            self.kept[index] = sample if self.transform is None else self.transform(sample, np.random.default_rng(0))
+        return dict(self.kept[index])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @property
+    def palette(self) -> np.ndarray:
+        return self.source.palette

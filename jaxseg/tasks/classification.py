@@ -1,0 +1,85 @@
+"""Classification: what a picture shows, as a whole. One class a picture, or several at once."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import losses, metrics, viz
+from jaxseg.metrics.classification import known
+from jaxseg.types import UNKNOWN, Array, Batch, Outputs, Predictions, Task
+
+Localize = Callable[[Array, tuple[int, int]], tuple[Array, Array]]
+"""``(maps [h, w, K], (H, W)) -> (boxes [K, 4], points [K, 2])``: :func:`jaxseg.models.cam.boxes_from_maps`."""
+
+
+def classification(
+    classes: Sequence[str], *, several: bool = False, top: int = 5, localize: Localize | None = None
+) -> Task:
+    """The task of naming what each picture shows, of ``classes``. The model gives ``logits`` [B, K].
+
+    One class a picture: the batch holds ``category`` [B] (:class:`jaxseg.data.MainObject`); softmax cross-entropy;
+    accuracy and top-5 accuracy; ``main_metric`` is ``accuracy``. ``several``: ``category`` is [B, K], 1 present and 0
+    absent (:class:`jaxseg.data.Present`); an independent logistic loss each, averaged; average precision;
+    ``main_metric`` is ``mean_average_precision``. Rows that are not valid, and ``UNKNOWN`` answers, count for nothing.
+
+    ``localize`` turns the model's ``maps`` into boxes and points, which are judged by the batch's ``instances``
+    (:func:`jaxseg.metrics.weak_localization_metric`) and drawn; training never sees an instance.
+    """
+    classes = tuple(classes)
+    metric = metrics.average_precision_metric(classes) if several else metrics.accuracy_metric(classes, top=top)
+    if localize is not None:
+        metric = metrics.combine(metric, metrics.weak_localization_metric())
+    return Task(
+        inputs=lambda batch: (batch["image"],),
+        loss=partial(_loss, several),
+        predict=partial(_predict, several, localize),
+        metric=metric,
+        draw=partial(_draw, classes),
+        main_metric="mean_average_precision" if several else "accuracy",
+    )
+
+
+def _loss(several: bool, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    loss = losses.binary_cross_entropy if several else losses.cross_entropy
+    value = loss(outputs["logits"], known(batch, 2 if several else 1), ignore_index=UNKNOWN)
+    return value, {"class": value}
+
+
+def _predict(several: bool, localize: Localize | None, outputs: Outputs, batch: Batch) -> Predictions:
+    """``scores`` [B, K], which classes are ``present`` [B, K], and where, if asked."""
+    scores = outputs["logits"]
+    best = jnp.argmax(scores, axis=-1)
+    present = scores >= 0 if several else best[:, None] == jnp.arange(scores.shape[-1])[None]
+    predictions = {"scores": scores, "present": present}
+    if localize is None:
+        return predictions
+    boxes, points = jax.vmap(lambda maps: localize(maps, batch["image"].shape[1:3]))(outputs["maps"])
+    return predictions | {"boxes": boxes, "points": points, "maps": outputs["maps"]}
+
+
+def _draw(classes: tuple[str, ...], batch: Batch, predictions: Predictions) -> np.ndarray:
+    """A contact sheet: each picture with the predicted (and the true) names, and where the likeliest is seen."""
+    rows = [_row(classes, i, batch, predictions) for i in range(len(batch["image"])) if batch["valid"][i]]
+    return viz.contact_sheet(rows, ())
+
+
+def _row(classes: tuple[str, ...], i: int, batch: Batch, predictions: Predictions) -> dict[str, Any]:
+    image, category = np.asarray(batch["image"][i]), np.asarray(batch["category"][i])
+    present = np.asarray(predictions["present"][i])
+    names = ", ".join(np.array(classes)[present]) or "nothing"
+    truth = ", ".join(np.array(classes)[category == 1 if category.ndim else np.arange(len(classes)) == category])
+    row = {"image": viz.annotate(image, text=f"{names} ({truth or 'nothing'})")}
+    if "maps" in predictions:
+        k = int(np.argmax(predictions["scores"][i]))
+        found = bool(present[k])
+        boxes = [(predictions["boxes"][i, k], viz.PREDICTION)] if found else []
+        if "instances" in batch:
+            theirs = batch["instances"]["valid"][i] & (batch["instances"]["classes"][i] == k + 1)
+            boxes = [(box, viz.TRUTH) for box in batch["instances"]["boxes"][i][theirs]] + boxes
+        picture = viz.heat_map(image, np.asarray(predictions["maps"][i])[..., k]) if found else image
+        row["where"] = viz.annotate(picture, boxes=boxes, text=classes[k] if found else "")
+    return row

@@ -1,0 +1,130 @@
+"""Classification and localization: which object a picture shows, its box, and its joints."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import losses, metrics, viz
+from jaxseg.metrics.classification import known
+from jaxseg.metrics.labels import split_void
+from jaxseg.metrics.localization import truth_of
+from jaxseg.types import UNKNOWN, Array, Batch, JaxsegError, Outputs, Predictions, Task
+
+Regression = Callable[[Array, Array, Array], Array]
+"""``(predictions [..., D], targets [..., D], weights [...]) -> scalar``: l2, l1 or smooth_l1 of jaxseg.losses."""
+
+
+def localization(
+    classes: Sequence[str],
+    *,
+    regression: Regression = losses.smooth_l1,
+    box_weight: float = 1.0,
+    joint_weight: float = 1.0,
+    joints: Sequence[str] = (),
+    alpha: float = 0.1,
+) -> Task:
+    """The task of naming the object of a picture, of ``classes``, and boxing it; and of finding its ``joints``.
+
+    ``L = cross-entropy + box_weight * regression(boxes) + joint_weight * regression(joints)``. A weight changes the
+    loss's own scale, so no two weights can be compared by the loss: choose them by the metric. Boxes and joints are
+    regressed relative to the picture (:func:`relative`), which also sets ``smooth_l1``'s ``beta`` its scale: bind it
+    (``partial(smooth_l1, beta=0.1)``).
+
+    The batch holds ``category`` [B] and ``instances``, of which the first of each picture is the object
+    (:class:`jaxseg.data.MainObject`, ``Data.max_instances=1``); where it is not ``valid`` no box is regressed, and
+    joints of visibility 0 are not. The model gives ``logits`` [B, K], ``boxes`` [B, 4] or [B, K, 4] and, for joints,
+    ``joints`` [B, P, 2]. Metrics: accuracy, :func:`jaxseg.metrics.localization_metric` and, for joints,
+    :func:`jaxseg.metrics.pck_metric` with ``alpha``; ``main_metric`` is ``localization_accuracy``.
+    """
+    classes, joints = tuple(classes), tuple(joints)
+    parts = [metrics.accuracy_metric(classes), metrics.localization_metric()]
+    return Task(
+        inputs=lambda batch: (batch["image"],),
+        loss=partial(_loss, regression, box_weight, joint_weight, len(joints)),
+        predict=_predict,
+        metric=metrics.combine(*parts, *([metrics.pck_metric(joints, alpha)] if joints else [])),
+        draw=partial(_draw, classes),
+        main_metric="localization_accuracy",
+    )
+
+
+def relative(points: Array, size: tuple[int, ...]) -> Array:
+    """Pixels ``[..., 2]`` (x, y) of a picture of ``size`` (H, W) -> relative to it, -0.5..0.5 inside.
+
+    ``(y - middle) / extent``, Toshev & Szegedy 2014, "DeepPose", equation 1, the whole picture being the box.
+    """
+    return points / _extent(points, size) - 0.5
+
+
+def pixels(points: Array, size: tuple[int, ...]) -> Array:
+    """The inverse of :func:`relative`."""
+    return (points + 0.5) * _extent(points, size)
+
+
+def _extent(points: Array, size: tuple[int, ...]) -> Array:
+    h, w = size
+    return jnp.broadcast_to(jnp.array([w, h], jnp.float32), points.shape)
+
+
+def _loss(
+    regression: Regression, box_weight: float, joint_weight: float, joints: int, outputs: Outputs, batch: Batch
+) -> tuple[Array, dict[str, Array]]:
+    size, instances, category = batch["image"].shape[1:3], truth_of(batch), known(batch, 1)
+    valid = instances["valid"][:, 0] & batch["valid"]
+    truth = instances["boxes"][:, 0].reshape(-1, 2, 2)
+    safe, _ = split_void(category, outputs["logits"].shape[-1], UNKNOWN)
+    terms = {
+        "class": losses.cross_entropy(outputs["logits"], category, ignore_index=UNKNOWN),
+        "box": regression(_box_of(outputs["boxes"], safe), relative(truth, size).reshape(-1, 4), valid),
+    }
+    total = terms["class"] + box_weight * terms["box"]
+    if joints:
+        keypoints = instances["keypoints"][:, 0]
+        if outputs.get("joints", jnp.zeros(0)).shape != (len(keypoints), joints, 2) or keypoints.shape[1] != joints:
+            raise JaxsegError(
+                f"{joints} joints are asked for; the batch has {keypoints.shape[1]} and the model gives "
+                f"{outputs['joints'].shape[1] if 'joints' in outputs else 'none'}: give all three the same number"
+            )
+        seen = valid[:, None] & (keypoints[..., 2] > 0)
+        terms["joints"] = regression(outputs["joints"], relative(keypoints[..., :2], size), seen)
+        total = total + joint_weight * terms["joints"]
+    return total, terms
+
+
+def _predict(outputs: Outputs, batch: Batch) -> Predictions:
+    """``scores``, ``category`` [B] of the highest, ``boxes`` [B, 4] and ``keypoints`` [B, P, 2] in pixels."""
+    size, scores = batch["image"].shape[1:3], outputs["logits"]
+    category = jnp.argmax(scores, axis=-1).astype(jnp.int32)
+    boxes = pixels(_box_of(outputs["boxes"], category).reshape(-1, 2, 2), size).reshape(-1, 4)
+    found = {"keypoints": pixels(outputs["joints"], size)} if "joints" in outputs else {}
+    return {"scores": scores, "category": category, "boxes": boxes, **found}
+
+
+def _box_of(boxes: Array, category: Array) -> Array:
+    """``[B, 4]``: the one box, or that of each picture's ``category`` [B] where there is one a class."""
+    return boxes if boxes.ndim == 2 else jnp.take_along_axis(boxes, category[:, None, None], axis=1)[:, 0]
+
+
+def _draw(classes: tuple[str, ...], batch: Batch, predictions: Predictions) -> np.ndarray:
+    """A contact sheet: each picture with the true box and joints in white, the predicted ones in colour."""
+    rows = [{"image": _row(classes, i, batch, predictions)} for i in range(len(batch["image"])) if batch["valid"][i]]
+    return viz.contact_sheet(rows, ())
+
+
+def _row(classes: tuple[str, ...], i: int, batch: Batch, predictions: Predictions) -> np.ndarray:
+    truth = {key: np.asarray(value[i, 0]) for key, value in batch["instances"].items()}
+    name, category = classes[int(predictions["category"][i])], int(batch["category"][i])
+    boxes: list[Any] = [(truth["boxes"], viz.TRUTH)] if truth["valid"] else []
+    points: list[Any] = []
+    if "keypoints" in predictions:
+        points = [(p[:2], viz.TRUTH) for p in truth["keypoints"] if p[2] > 0]
+        points += [(p, viz.PREDICTION) for p in predictions["keypoints"][i]]
+    return viz.annotate(
+        np.asarray(batch["image"][i]),
+        boxes=[*boxes, (predictions["boxes"][i], viz.PREDICTION)],
+        points=points,
+        text=f"{name} ({classes[category] if category >= 0 else 'unknown'})",
+    )

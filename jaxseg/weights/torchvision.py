@@ -1,0 +1,53 @@
+"""torchvision's names for our layers, to read its published weights: ``to_jaxseg(variables, arrays, DEEPLAB_V3)``."""
+
+from jaxseg.weights.match import Patterns
+from jaxseg.weights.vgg import VGG16_LAYERS
+
+RESNET: Patterns = (
+    (r"(layer\d)_(\d+)", r"\1.\2"),
+    (r"downsample_conv", "downsample.0"),
+    (r"downsample_bn", "downsample.1"),
+)
+"""resnet18 to 152, wide_resnet50_2 and 101_2 (:class:`jaxseg.models.ResNetClassifier`)."""
+
+_CONNECTED: Patterns = ((r"^fc6$", "classifier.0"), (r"^fc7$", "classifier.3"), (r"^fc8$", "classifier.6"))
+
+VGG16: Patterns = (*((rf"^(vgg/)?{layer}$", f"features.{n}") for layer, n in VGG16_LAYERS.items()), *_CONNECTED)
+"""vgg16 (:class:`jaxseg.models.vgg.VGG16`; the layers to fc7 are FCN's too)."""
+
+VGG16_BN: Patterns = (
+    *((rf"^(vgg/)?{layer}$", f"features.{n + i}") for i, (layer, n) in enumerate(VGG16_LAYERS.items())),
+    *((rf"^(vgg/)?bn{layer[4:]}$", f"features.{n + i + 1}") for i, (layer, n) in enumerate(VGG16_LAYERS.items())),
+    *_CONNECTED,
+)
+"""vgg16_bn: the same with a normalisation after each convolution."""
+
+_AUX: Patterns = (
+    (r"^aux/conv/conv$", "aux_classifier.0"),
+    (r"^aux/conv/bn$", "aux_classifier.1"),
+    (r"^aux/score$", "aux_classifier.4"),
+)
+
+FCN_RESNET: Patterns = (
+    *RESNET,
+    *_AUX,
+    (r"^head/conv/conv$", "classifier.0"),
+    (r"^head/conv/bn$", "classifier.1"),
+    (r"^head/score$", "classifier.4"),
+)
+"""fcn_resnet50 and 101 (:class:`jaxseg.models.FCNResNet`)."""
+
+DEEPLAB_V3: Patterns = (
+    *RESNET,
+    *_AUX,
+    (r"^aspp/conv(\d)/conv$", r"classifier.0.convs.\1.0"),
+    (r"^aspp/conv(\d)/bn$", r"classifier.0.convs.\1.1"),
+    (r"^aspp/pooling/conv$", "classifier.0.convs.4.1"),
+    (r"^aspp/pooling/bn$", "classifier.0.convs.4.2"),
+    (r"^aspp/project/conv$", "classifier.0.project.0"),
+    (r"^aspp/project/bn$", "classifier.0.project.1"),
+    (r"^head/conv$", "classifier.1"),
+    (r"^head/bn$", "classifier.2"),
+    (r"^score$", "classifier.4"),
+)
+"""deeplabv3_resnet50 and 101 (:class:`jaxseg.models.DeepLabV3`)."""
