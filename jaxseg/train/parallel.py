@@ -6,6 +6,7 @@ mapped it averages by :func:`jaxseg.types.mean_over_devices`.
 
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -65,6 +66,23 @@ def connect_hosts() -> None:
         jax.distributed.initialize(address, int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"]))
 
 
+@cache
+def compiler_options(platform: str) -> dict[str, str]:
+    """XLA's options for a training step: on a CPU, operations in the order that needs least memory.
+
+    Its default there looks for operations to run side by side, each of which uses all cores by itself. (FCN on
+    ResNet-50, 4x256x256, batch normalisation: 1.20 GB beside the arguments, not 1.66.)
+    """
+    options = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+    if platform != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # a jaxlib without it
+        return {}
+    return options
+
+
 def check_batch_size(batch_size: int, devices: int, accumulate: int = 1) -> None:
     """Refuse a batch that the devices can't share equally, naming the nearest sizes that they can."""
     unit = devices * accumulate
@@ -90,7 +108,8 @@ def _jit(mesh: Mesh) -> Spread:
     def put(batch: Batch) -> Batch:
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_example, np.asarray(x)), batch)
 
-    return Spread(place, put, lambda step: jax.jit(step, donate_argnums=0), lambda tree: tree)
+    options = compiler_options(mesh.devices.flat[0].platform)
+    return Spread(place, put, lambda step: jax.jit(step, donate_argnums=0, compiler_options=options), lambda tree: tree)
 
 
 def _pmap(devices: list[Any]) -> Spread:

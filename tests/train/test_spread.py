@@ -73,3 +73,10 @@ def test_a_batch_that_cannot_be_shared_is_refused():
         parallel.spread("jit", devices=99)
     with pytest.raises(JaxsegError, match="use jit"):
         parallel.spread("pmap", model_devices=2)
+
+
+def test_compiler_options_are_known_to_this_jax():
+    options = parallel.compiler_options("cpu")
+    assert options == {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}  # {} would be: not known
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
+    assert parallel.compiler_options("gpu") == {}
