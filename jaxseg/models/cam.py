@@ -124,8 +124,11 @@ class CAMResNet(nn.Module):
         return {"logits": logits, "maps": maps, "features": x}
 
 
-def cam_resnet(num_classes: int, resnet: Any, pool: Pool = "average", **settings: Any) -> CAMResNet:
-    return CAMResNet(num_classes, resnet(**settings), pool)
+def cam_resnet(
+    num_classes: int, resnet: Any, pool: Pool = "average", *, dtype: Any = jnp.float32, **settings: Any
+) -> CAMResNet:
+    """Class activation maps on the kind of ``resnet``; ``settings`` are its (``output_stride=16`` for larger maps)."""
+    return CAMResNet(num_classes, resnet(dtype=dtype, **settings), pool, dtype=dtype)
 
 
 CAMResNet18 = partial(cam_resnet, resnet=ResNet18)

@@ -43,7 +43,7 @@ class ASPP(nn.Module):
         conv, atrous = (partial(c, self.features, norm=self.norm, dtype=self.dtype) for c in (ConvNorm, self.atrous))
         branches = [conv(1, name="conv0")(x, train)]
         branches += [atrous(3, rate, name=f"conv{i}")(x, train) for i, rate in enumerate(self.rates, 1)]
-        pooled = jnp.mean(x.astype(jnp.float32), (1, 2), keepdims=True).astype(x.dtype)
+        pooled = jnp.mean(x, (1, 2), keepdims=True)  # summed in float32
         pooled = conv(1, name="pooling")(pooled, train)
         branches.append(jnp.broadcast_to(pooled, branches[0].shape))
         x = conv(1, name="project")(tuple(branches), train)

@@ -69,12 +69,19 @@ class DeepLabV3Plus(nn.Module):
         return {"logits": enlarge(scores, images.shape[1:3], self.align_corners), "features": features}
 
 
-def deeplab_v3_plus(num_classes: int, resnet: Any = ResNet50, output_stride: Literal[16, 8] = 16, **settings: Any):
+def deeplab_v3_plus(
+    num_classes: int,
+    resnet: Any = ResNet50,
+    output_stride: Literal[16, 8] = 16,
+    *,
+    norm: NormKind = "batch",
+    dtype: Any = jnp.float32,
+    **settings: Any,
+) -> DeepLabV3Plus:
     """DeepLab v3+ with the rates that go with ``output_stride``, 6, 12, 18 at 16 and twice that at 8."""
-    shared = {name: settings[name] for name in ("norm", "dtype") if name in settings}
     rates = {16: (6, 12, 18), 8: (12, 24, 36)}.get(output_stride, ())
-    backbone = resnet(output_stride=output_stride, dilate_first=True, **shared)
-    return DeepLabV3Plus(num_classes, backbone, **{"rates": rates, **settings})
+    backbone = resnet(output_stride=output_stride, dilate_first=True, norm=norm, dtype=dtype)
+    return DeepLabV3Plus(num_classes, backbone, norm=norm, dtype=dtype, **{"rates": rates, **settings})
 
 
 SMP_SETTINGS = {"rates": (12, 24, 36), "refine_aspp": 1, "depth": 1, "norm_between": False, "dropout": 0.5}

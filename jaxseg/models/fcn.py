@@ -181,6 +181,7 @@ FCN8s = partial(FCN, stride=8)
 def fcn_resnet(
     num_classes: int, resnet: Any = ResNet50, *, norm: NormKind = "batch", dtype: Any = jnp.float32, **settings: Any
 ) -> FCNResNet:
+    """torchvision's FCN on the kind of ``resnet``, at output stride 8; ``settings`` are :class:`FCNResNet`'s."""
     backbone = resnet(output_stride=8, norm=norm, dtype=dtype)
     return FCNResNet(num_classes, backbone, norm=norm, dtype=dtype, **settings)
 

@@ -25,6 +25,7 @@ from flax import linen as nn
 
 from jaxseg import ops
 from jaxseg.nn import IMAGENET, Dropout, Normalization
+from jaxseg.nn.layers import NormKind
 from jaxseg.nn.resnet import ResNet, ResNet18, ResNet50
 from jaxseg.types import Array, Outputs
 
@@ -70,8 +71,11 @@ class Localizer(nn.Module):
         return outputs
 
 
-def localizer(num_classes: int, resnet: Any, **settings: Any) -> Localizer:
-    return Localizer(num_classes, resnet(), **settings)
+def localizer(
+    num_classes: int, resnet: Any, *, norm: NormKind = "batch", dtype: Any = jnp.float32, **settings: Any
+) -> Localizer:
+    """Classification and localization on the kind of ``resnet``; ``settings`` are :class:`Localizer`'s."""
+    return Localizer(num_classes, resnet(norm=norm, dtype=dtype), dtype=dtype, **settings)
 
 
 LocalizerResNet18 = partial(localizer, resnet=ResNet18)

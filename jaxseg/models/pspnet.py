@@ -79,6 +79,7 @@ class PSPNet(nn.Module):
 def pspnet(
     num_classes: int, resnet: Any = ResNet50, *, norm: NormKind = "batch", dtype: Any = jnp.float32, **settings: Any
 ) -> PSPNet:
+    """PSPNet on the kind of ``resnet``, at the paper's output stride 8; ``settings`` are :class:`PSPNet`'s."""
     backbone = resnet(output_stride=8, norm=norm, dtype=dtype)
     return PSPNet(num_classes, backbone, norm=norm, dtype=dtype, **settings)
 

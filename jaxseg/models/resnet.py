@@ -34,8 +34,9 @@ class ResNetClassifier(nn.Module):
         return {"logits": nn.Dense(self.num_classes, name="fc")(pooled), "features": features}
 
 
-def classifier(num_classes: int, resnet: Any, **settings: Any) -> ResNetClassifier:
-    return ResNetClassifier(num_classes, resnet(**settings))
+def classifier(num_classes: int, resnet: Any, *, dtype: Any = jnp.float32, **settings: Any) -> ResNetClassifier:
+    """A classifier on the kind of ``resnet``; ``settings`` are its (``norm``, ``stride_in_1x1``, ...)."""
+    return ResNetClassifier(num_classes, resnet(dtype=dtype, **settings), dtype=dtype)
 
 
 ResNet18 = partial(classifier, resnet=backbones.ResNet18)

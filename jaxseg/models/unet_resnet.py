@@ -52,9 +52,11 @@ class UNetResNet(nn.Module):
         return {"logits": logits.astype(jnp.float32), "features": encoded}
 
 
-def unet_resnet(num_classes: int, resnet: Any = ResNet34, **settings: Any) -> UNetResNet:
-    shared = {name: settings[name] for name in ("norm", "dtype") if name in settings}
-    return UNetResNet(num_classes, resnet(**shared), **settings)
+def unet_resnet(
+    num_classes: int, resnet: Any = ResNet34, *, norm: NormKind = "batch", dtype: Any = jnp.float32, **settings: Any
+) -> UNetResNet:
+    """U-Net on the kind of ``resnet``; ``settings`` are :class:`UNetResNet`'s."""
+    return UNetResNet(num_classes, resnet(norm=norm, dtype=dtype), norm=norm, dtype=dtype, **settings)
 
 
 UNetResNet18 = partial(unet_resnet, resnet=ResNet18)

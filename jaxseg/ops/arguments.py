@@ -44,6 +44,11 @@ def check_image(name: str, x: Array, rank: int | None = None, integers: bool = F
         raise JaxsegError(f"{name} has shape {x.shape}: height and width must be at least 1")
 
 
+def sum_dtype(x: Array) -> Any:
+    """What sums of ``x`` are held in: float32, or float64 where ``x`` is."""
+    return x.dtype if x.dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
+
+
 def vary_alike(*arrays: Array) -> tuple[Array, ...]:
     """Under ``shard_map``: mark replicated arrays (parameters) as varying over the axes that the others
     vary over.

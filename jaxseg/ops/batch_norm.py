@@ -8,7 +8,7 @@ its sums.
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops.arguments import check_image
+from jaxseg.ops.arguments import check_image, sum_dtype
 from jaxseg.types import Array, JaxsegError, mean_over_devices
 
 
@@ -24,8 +24,8 @@ def batch_norm(x: Array, scale: Array, bias: Array, eps: float = 1e-5) -> tuple[
       eps: added to the variance.
 
     Returns:
-      ``(y, mean, var)``: y of x's shape and dtype, mean and var ``[C]`` float32. No gradient flows through
-      the returned mean and var: they are for running averages.
+      ``(y, mean, var)``: y of x's shape and dtype, mean and var ``[C]`` in float32 (float64 where x is).
+      No gradient flows through the returned mean and var: they are for running averages.
 
     Raises:
       JaxsegError: shapes that do not fit.
@@ -42,7 +42,7 @@ def batch_norm(x: Array, scale: Array, bias: Array, eps: float = 1e-5) -> tuple[
 
 
 def _batch_norm(eps: float, x: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]:
-    wide = x.astype(jnp.float32)
+    wide = x.astype(sum_dtype(x))
     mean = mean_over_devices(wide.mean((0, 1, 2)))
     square = mean_over_devices((wide * wide).mean((0, 1, 2)))
     var = jnp.maximum(square - mean * mean, 0.0)

@@ -2,8 +2,8 @@
 
 Measured on 2 cores (AVX-512), float32, jax 0.10.2, in turns with XLA's own:
 
-* 3x3 of 128 channels or more is Winograd's: 1.3 to 2 times as fast, both gradients likewise (512 to 512 channels on
-  64x64, dilation 4: 63 ms against 96; PyTorch 83). Its largest error is 1e-6 of the largest value, as XLA's own.
+* 3x3 of 128 channels or more is Winograd's: 1.2 to 2 times as fast (512 to 512 channels on 64x64, dilation 4: 63 ms
+  against 96; PyTorch 83), its gradients 1.1 to 2 times. Its largest difference from XLA's is 1e-6 of the largest value.
 * The weight gradient else is a matrix product over blocks of rows, so that the patches stay in the cache: 2 to 6 times
   as fast for 3x3 at 64 to 256 channels and 2 images of 512 to 128 pixels, 3 times at 24 channels, no slower at 1024.
 * The input gradient at stride 1 is a convolution with the turned kernel: twice as fast at 24 channels, equal at more.
@@ -11,7 +11,8 @@ Measured on 2 cores (AVX-512), float32, jax 0.10.2, in turns with XLA's own:
 * 1x1 is one matrix product. At other strides the input gradient stays XLA's: nothing tried was faster.
 * Taps that often fall into the padding (atrous convolutions whose dilation is near the image's size) are one matrix
   product each over the pixels that they see: at 2048 to 256 channels on 4 images of 32 pixels 2 times as fast at
-  dilation 12, 6 times at 24, 29 times at 36, where only the centre sees anything; both gradients likewise.
+  dilation 12, 6 times at 24, 29 times at 36, where only the centre sees anything; the gradients 1.1 to 1.4, 3 to 4 and
+  11 to 19 times.
 * Depthwise 3x3 is 9 products and sums: at least 4 times as fast, its gradients 11 times (2 images of 33 to 129
   pixels, 64 to 2048 channels, on a busy machine; up to 79 and 54 times, most at few channels or with a stride).
 """
@@ -25,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxseg.ops.arguments import sum_dtype
 from jaxseg.types import Array
 
 BLOCK = 1_200_000  # numbers in one block of patches: about 5 MB, the fastest of those tried from 1 to 40 MB
@@ -32,6 +34,8 @@ MOST_PATCHES = 100_000_000  # numbers: 400 MB
 MOST_SEEN = 0.8  # a kernel whose taps see the image less often than this is taken tap by tap
 LEAST_PRODUCTS = 500_000_000  # below, XLA's own takes a few milliseconds, and every other form longer to compile
 LEAST_CHANNELS = 128  # in and out, for Winograd's form to spare more than its sums cost
+MOST_POSITIONS = 128  # for each of those channels; its tiles would leave the cache (128 channels, 2x128x128: slower)
+MOST_IN_TILES = 5.1  # products an output, of 9: more than 4 where tiles reach beyond the image (measured to 5.06)
 LEAST_POSITIONS = 256  # a block sums over at least so many positions, else adding up large kernels costs more
 
 
@@ -75,8 +79,9 @@ class Geometry(NamedTuple):
         seen = sum((i.stop - i.start) * (j.stop - j.start) for _, (i, j), _ in self.seen(x.shape, kernel.shape))
         down, right = self.tiles(rows, columns)
         in_tiles = 16 * down * right * self.dilation[0] * self.dilation[1]
-        deep = min(c, o) >= LEAST_CHANNELS and x.shape[0] * rows * columns <= 128 * min(c, o)
-        if (kh, kw) == (3, 3) and deep and x.dtype == jnp.float32 and in_tiles <= min(seen, 6.5 * rows * columns):
+        deep = min(c, o) >= LEAST_CHANNELS and x.shape[0] * rows * columns <= MOST_POSITIONS * min(c, o)
+        fewer = in_tiles <= min(seen, MOST_IN_TILES * rows * columns)
+        if (kh, kw) == (3, 3) and x.dtype == jnp.float32 and deep and fewer:
             return "Winograd"
         return "tap by tap" if seen < MOST_SEEN * kh * kw * rows * columns else "plain"
 
@@ -198,7 +203,7 @@ def kernel_gradient(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Ar
 def _kernel_gradient_of_rows(
     geometry: Geometry, window: tuple[int, int], padded: Array, g: Array, start: Array | int, rows: int
 ) -> Array:
-    """The part of the sum over ``rows`` rows of ``g`` from ``start`` on: ``[O, kh kw C]`` float32."""
+    """The part of the sum over ``rows`` rows of ``g`` from ``start`` on: ``[O, kh kw C]``, in ``sum_dtype``."""
     (down, right), (kh, kw), width = geometry.stride, window, g.shape[2]
     reach = geometry.dilation[0] * (kh - 1)
     seen = lax.dynamic_slice_in_dim(padded, start * down, (rows - 1) * down + reach + 1, 1)
@@ -209,7 +214,7 @@ def _kernel_gradient_of_rows(
     patch = jnp.concatenate(patches, -1) if len(patches) > 1 else patches[0]  # [B, rows, W', kh kw C]
     wanted = lax.dynamic_slice_in_dim(g, start, rows, 1).reshape(-1, g.shape[3])
     patch = patch.reshape(-1, patch.shape[-1])
-    return lax.dot_general(wanted, patch, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+    return lax.dot_general(wanted, patch, (((0,), (0,)), ((), ())), preferred_element_type=sum_dtype(g))
 
 
 WINOGRAD_IMAGE = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
@@ -283,20 +288,20 @@ def _weighted(factors: np.ndarray, i: int, j: int, term: Callable[[int, int], Ar
 def _tap_by_tap(geometry: Geometry, x: Array, kernel: Array) -> Array:
     """A matrix product a tap, of the pixels that it sees, added where it sees them."""
     b, c, o = x.shape[0], *kernel.shape[2:]
-    total = jnp.zeros((b, *geometry.out_size(x.shape, kernel.shape), o), jnp.float32)
+    total = jnp.zeros((b, *geometry.out_size(x.shape, kernel.shape), o), sum_dtype(x))
     for place, outputs, inputs in geometry.seen(x.shape, kernel.shape):
         seen = x[:, *inputs]
-        product = jnp.matmul(seen.reshape(-1, c), kernel[place], preferred_element_type=jnp.float32)
+        product = jnp.matmul(seen.reshape(-1, c), kernel[place], preferred_element_type=sum_dtype(x))
         total = total.at[:, *outputs].set(total[:, *outputs] + product.reshape(*seen.shape[:3], o))
     return total.astype(x.dtype)
 
 
 def _kernel_gradient_tap_by_tap(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Array:
     """The same for ``dkernel``; taps that see nothing get 0."""
-    total = jnp.zeros(kernel.shape, jnp.float32)
+    total = jnp.zeros(kernel.shape, sum_dtype(x))
     for place, outputs, inputs in geometry.seen(x.shape, kernel.shape):
         seen, wanted = (a.reshape(-1, a.shape[-1]) for a in (x[:, *inputs], g[:, *outputs]))
-        product = lax.dot_general(seen, wanted, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+        product = lax.dot_general(seen, wanted, (((0,), (0,)), ((), ())), preferred_element_type=sum_dtype(x))
         total = total.at[place].set(product)
     return total.astype(kernel.dtype)
 
@@ -312,8 +317,8 @@ def _sum_of_products(geometry: Geometry, x: Array, kernel: Array) -> Array:
 
 
 def _depthwise(geometry: Geometry, x: Array, kernel: Array) -> Array:
-    """One product a tap, summed in float32."""
-    taps = _taps(geometry, x.astype(jnp.float32), kernel.astype(jnp.float32))
+    """One product a tap, summed in float32 at least."""
+    taps = _taps(geometry, x.astype(sum_dtype(x)), kernel.astype(sum_dtype(x)))
     return reduce(jnp.add, (seen * weights[None, None] for seen, weights in taps)).astype(x.dtype)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.ops.arguments import IntPair, check_image, pair
+from jaxseg.ops.arguments import IntPair, check_image, pair, sum_dtype
 from jaxseg.ops.windows import Window, largest, pad, place, read_window, seen_at
 from jaxseg.types import Array, JaxsegError
 
@@ -150,20 +150,21 @@ def adaptive_avg_pool(x: Array, size: IntPair) -> Array:
       size: (H', W'), an int or (rows, columns).
 
     Returns:
-      ``[..., H', W', C]``, dtype of ``x``, summed in float32.
+      ``[..., H', W', C]``, dtype of ``x``, summed in float32 at least.
 
     Raises:
       JaxsegError: a rank, dtype or size that does not fit.
     """
     check_image("x", x)
-    rows, columns = (_bins(n, m) for n, m in zip(x.shape[-3:-1], pair("size", size, 1)))
-    pooled = jnp.einsum("ih,...hwc,jw->...ijc", rows, x.astype(jnp.float32), columns, precision="highest")
+    wide = x.astype(sum_dtype(x))
+    rows, columns = (_bins(n, m).astype(wide.dtype) for n, m in zip(x.shape[-3:-1], pair("size", size, 1)))
+    pooled = jnp.einsum("ih,...hwc,jw->...ijc", rows, wide, columns, precision="highest")
     return pooled.astype(x.dtype)
 
 
 def _bins(size: int, bins: int) -> np.ndarray:
-    """``[bins, size]`` float32: the weight of each pixel in each bin's mean."""
-    weights = np.zeros((bins, size), np.float32)
+    """``[bins, size]``: the weight of each pixel in each bin's mean."""
+    weights = np.zeros((bins, size))
     for i in range(bins):
         begin, end = i * size // bins, -(-(i + 1) * size // bins)
         weights[i, begin:end] = 1 / (end - begin)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.ops.arguments import check_image, pair
+from jaxseg.ops.arguments import check_image, pair, sum_dtype
 from jaxseg.types import Array
 
 MOST_TAPS = 32  # beyond, a dense matrix product is faster than so many gathers (FCN-32's backward pass: 64 taps)
@@ -129,7 +129,7 @@ def _take_nearest(axes: tuple[Axis, Axis], x: Array) -> Array:
 
 def _apply(matrices: list[np.ndarray], x: Array) -> Array:
     """``[H', H] x [H, W, C] x [W', W]^T`` in float32 at least, the result in x's dtype."""
-    wide = x if x.dtype.itemsize >= 4 else x.astype(jnp.float32)
+    wide = x.astype(sum_dtype(x))
     order = sorted((0, 1), key=lambda axis: matrices[axis].shape[0] / matrices[axis].shape[1])  # shrink first
     for axis in order:
         wide = lax.platform_dependent(

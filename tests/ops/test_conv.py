@@ -114,8 +114,8 @@ def test_winograds_form_is_the_definition(rng, monkeypatch, case):
     y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
     g = rng.normal(size=y.shape).astype(np.float32)
     assert geometry.form(x, kernel) != "Winograd"  # too few channels
-    monkeypatch.setattr(conv_cpu, "LEAST_CHANNELS", 4)
-    monkeypatch.setattr(conv_cpu, "LEAST_PRODUCTS", 0)
+    for name, value in {"LEAST_CHANNELS": 4, "LEAST_PRODUCTS": 0, "MOST_IN_TILES": 9}.items():
+        monkeypatch.setattr(conv_cpu, name, value)
     assert geometry.form(x, kernel) == "Winograd"
     np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
     for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
@@ -180,6 +180,20 @@ def test_bfloat16_stays_and_sums_in_float32(rng, case):
     exact = jax.vjp(lambda x, k: ops.conv(x, k, **how), *(a.astype(jnp.float32) for a in narrow))[1]
     want = exact(jnp.ones(y.shape, jnp.float32))
     np.testing.assert_allclose(gradients[1].astype(jnp.float32), want[1], rtol=0.01, atol=0.05)
+
+
+@pytest.mark.parametrize("case", ["3x3", "dilated far", "depthwise dilated", "strided stem"])
+def test_float64_sums_in_float64(rng, monkeypatch, case):
+    monkeypatch.setattr(conv_cpu, "LEAST_PRODUCTS", 0)  # the far taps one by one
+    x, kernel, how = make(rng, case)
+    with jax.enable_x64(True):
+        x, kernel, geometry = jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64), geometry_of(how)
+        y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
+        g = jnp.asarray(rng.normal(size=y.shape))
+        got = (conv_cpu.forward(geometry, x, kernel), *conv_cpu.backward(geometry, x, kernel, g))
+        for a, b in zip(got, (y, *plain(g)), strict=True):
+            assert a.dtype == jnp.float64
+            np.testing.assert_allclose(a, b, atol=1e-12)
 
 
 def test_gradient_of_the_gradient(rng):
