@@ -81,7 +81,8 @@ def main() -> None:
     for name in options.only:
         experiment = config.load_config(name, arguments_for(name, options))
         print(f"{name}: {experiment.steps} steps of {experiment.batch_size}", flush=True)
-        loop.train(experiment, options.out / name)
+        if loop.train(experiment, options.out / name).stopped:
+            break
         rows.append(row(name, experiment, options.out / name))
         print_table(rows)
     (options.out / "table.json").write_text(json.dumps(rows, indent=1))

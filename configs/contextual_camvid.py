@@ -11,8 +11,7 @@ from functools import partial
 
 from jaxseg.config import Experiment
 from jaxseg.models import ContextualNet, contextual
-from jaxseg.recipes import VGG16_RATES, begin_on_vgg16, camvid
-from jaxseg.train import Optimizer
+from jaxseg.recipes import camvid_on_vgg16
 
 
 def get_config(
@@ -21,23 +20,11 @@ def get_config(
     vgg: str = "../shared/weights/vgg16_hed.npz",
     fast: bool = False,
 ) -> Experiment:
-    pretrained = partial(begin_on_vgg16, vgg) if vgg and not tiny else None
-    return camvid(
+    return camvid_on_vgg16(
         partial(ContextualNet, base=4 if tiny else 64, branch_features=4 if tiny else 16 if fast else 64),
         root=root,
+        vgg=vgg,
         tiny=tiny,
         fast=fast,
-        crop=(120, 160) if fast else None,
         auxiliary_weight=contextual.auxiliary_weight(every=300 if fast else 3000),
-        optimizer=Optimizer(
-            "adamw",
-            learning_rate=5e-4,
-            weight_decay=1e-2,
-            schedule="poly",
-            warmup_steps=1 if tiny else 50,
-            rates=VGG16_RATES if pretrained else (),
-        ),
-        pretrained=pretrained,
-        steps=800 if fast else 8000,
-        batch_size=4 if fast else 8,
     )

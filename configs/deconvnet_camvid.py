@@ -24,9 +24,8 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import CAMVID_FREQUENCIES, InMemory, ObjectCrop, Resize, Shapes, camvid, edge_proposals
 from jaxseg.losses import cross_entropy, frequency_weights
 from jaxseg.models.deconvnet import DeconvNet, ProposalWise
-from jaxseg.recipes import VGG16_RATES, begin_on_vgg16
+from jaxseg.recipes import begin_on_vgg16, on_vgg16
 from jaxseg.tasks import semantic
-from jaxseg.train import Optimizer
 from jaxseg.train.evaluate import load_run
 
 
@@ -69,19 +68,12 @@ def get_config(
             ),
             prepare=Resize(size),
         ),
-        optimizer=Optimizer(
-            "adamw",
-            learning_rate=1e-3,
-            weight_decay=1e-2,
-            schedule="poly",
-            warmup_steps=1 if tiny else 20,
-            rates=VGG16_RATES if pretrained else (),
-        ),
+        optimizer=on_vgg16(bool(pretrained), learning_rate=1e-3, warmup_steps=1 if tiny else 20),
         pretrained=pretrained,
-        steps=2 if tiny else 300 if fast else 8000,
-        batch_size=8 if tiny or fast else 16,
+        steps=2 if tiny else 600 if fast else 8000,
+        batch_size=8 if tiny else 4 if fast else 16,
         eval_batch_size=8,
-        eval_every=1 if tiny else 150 if fast else 1000,
+        eval_every=1 if tiny else 300 if fast else 1000,
         save_every=1 if tiny else 100,
     )
 

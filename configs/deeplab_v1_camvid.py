@@ -11,8 +11,7 @@ from functools import partial
 
 from jaxseg.config import Experiment
 from jaxseg.models import DeepLabV1
-from jaxseg.recipes import VGG16_RATES, begin_on_vgg16, camvid
-from jaxseg.train import Optimizer
+from jaxseg.recipes import camvid_on_vgg16
 
 
 def get_config(
@@ -21,22 +20,5 @@ def get_config(
     vgg: str = "../shared/weights/vgg16_hed.npz",
     fast: bool = False,
 ) -> Experiment:
-    pretrained = partial(begin_on_vgg16, vgg) if vgg and not tiny else None
-    return camvid(
-        partial(DeepLabV1, base=4 if tiny else 64, fc_features=8 if tiny else 512 if fast else 1024),
-        root=root,
-        tiny=tiny,
-        fast=fast,
-        crop=(120, 160) if fast else None,
-        optimizer=Optimizer(
-            "adamw",
-            learning_rate=5e-4,
-            weight_decay=1e-2,
-            schedule="poly",
-            warmup_steps=1 if tiny else 50,
-            rates=VGG16_RATES if pretrained else (),
-        ),
-        pretrained=pretrained,
-        steps=800 if fast else 8000,
-        batch_size=4 if fast else 8,
-    )
+    model = partial(DeepLabV1, base=4 if tiny else 64, fc_features=8 if tiny else 512 if fast else 1024)
+    return camvid_on_vgg16(model, root=root, vgg=vgg, tiny=tiny, fast=fast)

@@ -8,14 +8,11 @@ Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions 
     jaxseg train deeplab_v2_camvid --workdir runs/deeplab_v2_camvid --root DIR --vgg FILE --fast  # half of it, a CPU
 """
 
-from functools import partial
-
 from flax import linen as nn
 
 from jaxseg.config import Experiment
 from jaxseg.models import DeepLabV2, MultiScale
-from jaxseg.recipes import VGG16_RATES, begin_on_vgg16, camvid
-from jaxseg.train import Optimizer
+from jaxseg.recipes import camvid_on_vgg16
 
 
 def get_config(
@@ -25,29 +22,10 @@ def get_config(
     fast: bool = False,
     multi_scale: bool = False,
 ) -> Experiment:
-    pretrained = partial(begin_on_vgg16, vgg) if vgg and not tiny else None
     fc_features = 8 if tiny else 256 if fast else 1024
 
     def model(num_classes: int) -> nn.Module:
         network = DeepLabV2(num_classes, base=4 if tiny else 64, fc_features=fc_features)
         return MultiScale(network) if multi_scale else network
 
-    return camvid(
-        model,
-        root=root,
-        tiny=tiny,
-        fast=fast,
-        crop=(120, 160) if fast else None,
-        auxiliary_weight=1.0,
-        optimizer=Optimizer(
-            "adamw",
-            learning_rate=5e-4,
-            weight_decay=1e-2,
-            schedule="poly",
-            warmup_steps=1 if tiny else 50,
-            rates=VGG16_RATES if pretrained else (),
-        ),
-        pretrained=pretrained,
-        steps=800 if fast else 8000,
-        batch_size=4 if fast else 8,
-    )
+    return camvid_on_vgg16(model, root=root, vgg=vgg, tiny=tiny, fast=fast, auxiliary_weight=1.0)

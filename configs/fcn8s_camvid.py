@@ -20,13 +20,9 @@ stages.
 from functools import partial
 from typing import Literal
 
-from jaxseg.config import Data, Experiment
-from jaxseg.data import CAMVID_FREQUENCIES, Augment, Resize, Shapes, camvid
-from jaxseg.losses import cross_entropy, frequency_weights
+from jaxseg.config import Experiment
 from jaxseg.models import FCN, fcn
-from jaxseg.recipes import VGG16_RATES, begin_on_vgg16
-from jaxseg.tasks import semantic
-from jaxseg.train import Optimizer
+from jaxseg.recipes import begin_on_vgg16, camvid, on_vgg16
 from jaxseg.train.evaluate import load_run
 
 
@@ -38,50 +34,30 @@ def get_config(
     stride: Literal[32, 16, 8] = 8,
     coarser: str = "",
 ) -> Experiment:
-    train, val = (Shapes(s, length=8) if tiny else camvid(root, s) for s in ("train", "val"))
-    size = (64, 64) if tiny else (180, 240) if fast else (360, 480)
-    weights = None if tiny else frequency_weights(CAMVID_FREQUENCIES)
     if coarser:
         pretrained = partial(begin_as, coarser)
     elif vgg and not tiny:
         pretrained = partial(begin_on_vgg16, vgg)
     else:
         pretrained = None
-    return Experiment(
-        model=FCN(
-            num_classes=len(train.classes),
-            stride=stride,
-            base=4 if tiny else 64,
-            fc_features=8 if tiny else 512 if fast else 4096,
-            paper_padding=not (tiny or fast),
-            at_once=stride == 8 and not coarser,
-        ),
-        task=semantic(
-            train.classes,
-            palette=train.palette,
-            loss=partial(cross_entropy, class_weights=weights),
-            boundary=True,
-        ),
-        data=Data(
-            train=train,
-            val=val,
-            augment=Augment(size=size, scale=(0.8, 1.6), relative="stretch", brightness=0.2, contrast=0.2),
-            prepare=Resize(size),
-        ),
-        optimizer=Optimizer(
-            "adamw",
-            learning_rate=5e-4,
-            weight_decay=1e-2,
-            schedule="poly",
-            warmup_steps=1 if tiny else 50,
-            rates=VGG16_RATES if pretrained else (),
-        ),
+    model = partial(
+        FCN,
+        stride=stride,
+        base=4 if tiny else 64,
+        fc_features=8 if tiny else 512 if fast else 4096,
+        paper_padding=not (tiny or fast),
+        at_once=stride == 8 and not coarser,
+    )
+    return camvid(
+        model,
+        root=root,
+        tiny=tiny,
+        fast=fast,
+        crop=(180, 240) if fast else None,
+        optimizer=on_vgg16(bool(pretrained), warmup_steps=1 if tiny else 50),
         pretrained=pretrained,
-        steps=2 if tiny else 2000 if fast else 8000,
-        batch_size=2 if fast and not tiny else 8,
-        eval_batch_size=8,
-        eval_every=1 if tiny else 500,
-        save_every=1 if tiny else 500,
+        steps=2000 if fast else None,
+        batch_size=2 if fast else None,
     )
 
 

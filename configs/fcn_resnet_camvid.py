@@ -7,28 +7,12 @@ file of one.
     jaxseg train fcn_resnet_camvid --workdir runs/fcn_resnet_camvid --root DIR --fast  # half, a narrow ResNet-18
 """
 
-from functools import partial
-
 from jaxseg.config import Experiment
 from jaxseg.models import fcn
-from jaxseg.recipes import begin_on_resnet, camvid, resnet_of_size
-from jaxseg.train import Optimizer
+from jaxseg.recipes import camvid_on_resnet
 
 
 def get_config(
     tiny: bool = False, root: str = "../shared/data/camvid", fast: bool = False, weights: str = ""
 ) -> Experiment:
-    resnet = resnet_of_size(tiny=tiny, fast=fast)
-    return camvid(
-        partial(fcn.fcn_resnet, resnet=resnet),
-        root=root,
-        tiny=tiny,
-        fast=fast,
-        crop=(120, 160) if fast else None,
-        optimizer=Optimizer(
-            "adamw", learning_rate=2e-3, weight_decay=1e-2, schedule="cosine", warmup_steps=1 if tiny else 30
-        ),
-        pretrained=partial(begin_on_resnet, weights) if weights else None,
-        steps=1600 if fast else 8000,
-        batch_size=4 if fast else 8,
-    )
+    return camvid_on_resnet(fcn.fcn_resnet, root=root, weights=weights, tiny=tiny, fast=fast)

@@ -15,7 +15,6 @@ from jaxseg.config import Experiment
 from jaxseg.losses import ohem_cross_entropy
 from jaxseg.models import FRRN, FRRNA, FRRNB
 from jaxseg.recipes import camvid
-from jaxseg.train import Optimizer
 from jaxseg.types import Array
 
 
@@ -32,13 +31,9 @@ def get_config(
         root=root,
         tiny=tiny,
         fast=fast,
-        crop=(120, 160) if fast else None,
         loss=bootstrapped,
-        optimizer=Optimizer(
-            "adamw", learning_rate=2e-3, weight_decay=1e-2, schedule="cosine", warmup_steps=1 if tiny else 30
-        ),
-        steps=1600 if fast else 8000,
-        batch_size=4 if fast else 8,
+        steps=1000 if fast else None,
+        batch_size=2 if fast else None,
     )
 
 

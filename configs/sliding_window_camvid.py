@@ -40,9 +40,9 @@ def get_config(tiny: bool = False, root: str = "../shared/data/camvid", fast: bo
         optimizer=Optimizer(
             "adamw", learning_rate=1e-3, weight_decay=1e-2, schedule="cosine", warmup_steps=1 if tiny else 50
         ),
-        steps=2 if tiny else 2000 if fast else 20000,
+        steps=2 if tiny else 1200 if fast else 20000,
         batch_size=8 if tiny else 64 if fast else 256,
         eval_batch_size=8,
-        eval_every=1 if tiny else 1000,
-        save_every=1 if tiny else 500,
+        eval_every=1 if tiny else 600,
+        save_every=1 if tiny else 300,
     )

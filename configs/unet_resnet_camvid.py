@@ -11,25 +11,12 @@ from functools import partial
 
 from jaxseg.config import Experiment
 from jaxseg.models import unet_resnet
-from jaxseg.recipes import begin_on_resnet, camvid, resnet_of_size
-from jaxseg.train import Optimizer
+from jaxseg.recipes import camvid_on_resnet
 
 
 def get_config(
     tiny: bool = False, root: str = "../shared/data/camvid", fast: bool = False, weights: str = ""
 ) -> Experiment:
-    resnet = resnet_of_size(tiny=tiny, fast=fast)
     features = (8, 8, 8, 4, 4) if tiny else (128, 64, 32, 32, 16) if fast else (256, 128, 64, 32, 16)
-    return camvid(
-        partial(unet_resnet.unet_resnet, resnet=resnet, features=features),
-        root=root,
-        tiny=tiny,
-        fast=fast,
-        crop=(120, 160) if fast else None,
-        optimizer=Optimizer(
-            "adamw", learning_rate=2e-3, weight_decay=1e-2, schedule="cosine", warmup_steps=1 if tiny else 30
-        ),
-        pretrained=partial(begin_on_resnet, weights) if weights else None,
-        steps=1600 if fast else 8000,
-        batch_size=4 if fast else 8,
-    )
+    model = partial(unet_resnet.unet_resnet, features=features)
+    return camvid_on_resnet(model, root=root, weights=weights, tiny=tiny, fast=fast)

@@ -36,7 +36,7 @@ def test_a_config_tells_its_story(name):
 
 def test_a_finer_fcn_begins_with_what_the_coarser_one_learnt(tmp_path):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        command = ["train", "fcn8s_camvid", "--tiny", "--workdir", str(tmp_path), "--stride", "32"]
+        command = ["train", "fcn8s_camvid", "--tiny", "--devices", "1", "--workdir", str(tmp_path), "--stride", "32"]
         assert cli.main([*command, "--steps", "1"]) == 0
         _, learnt, _ = load_run(tmp_path)
         finer = config.load_config("fcn8s_camvid", ["--stride", "16", "--coarser", str(tmp_path)], tiny=True)

@@ -9,6 +9,10 @@ Measured on 2 cores (AVX-512), float32, jax 0.10.2, in turns with XLA's own:
 * The input gradient at stride 1 is a convolution with the turned kernel: twice as fast at 24 channels, equal at more.
 * 3x3 on 3 channels is 27 products and sums: 6 times as fast to 24 channels, equal to 64 (hence the bound).
 * 1x1 is one matrix product. At other strides the input gradient stays XLA's: nothing tried was faster.
+* XLA's own is 5 times slower without any padding than with some (32 or 64 channels, 4 images of 128 pixels): it gets
+  one row more, which is cut off. It is 3 to 10 times slower with 3 input and 17 to 47 output channels than with 4, and
+  up to 100 times slower with a kernel larger than the image (FCN's fc6, 7x7 on 6x6 at 512 channels: 1.4 s against 15 ms
+  as one matrix product over patches).
 * Taps that often fall into the padding (atrous convolutions whose dilation is near the image's size) are one matrix
   product each over the pixels that they see: at 2048 to 256 channels on 4 images of 32 pixels 2 times as fast at
   dilation 12, 6 times at 24, 29 times at 36, where only the centre sees anything; the gradients 1.1 to 1.4, 3 to 4 and
@@ -30,7 +34,6 @@ from jaxseg.ops.arguments import sum_dtype
 from jaxseg.types import Array
 
 BLOCK = 1_200_000  # numbers in one block of patches: about 5 MB, the fastest of those tried from 1 to 40 MB
-MOST_PATCHES = 100_000_000  # numbers: 400 MB
 MOST_SEEN = 0.8  # a kernel whose taps see the image less often than this is taken tap by tap
 LEAST_PRODUCTS = 500_000_000  # below, XLA's own takes a few milliseconds, and every other form longer to compile
 LEAST_CHANNELS = 128  # in and out, for Winograd's form to spare more than its sums cost
@@ -159,19 +162,21 @@ def input_gradient(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Arr
 
 
 def _conv(geometry: Geometry, x: Array, kernel: Array) -> Array:
-    """The form that takes fewest products; patches for large kernels on small maps, where XLA's own is slow (FCN's fc6,
-    7x7 on 6x8 at 512 channels: 12 s against 0.1 s).
-    """
+    """The form that takes fewest products; else XLA's own, kept off the ways on which it is slow."""
     kh, kw, c, o = kernel.shape
     form = geometry.form(x, kernel)
     if form != "plain":
         return (_winograd if form == "Winograd" else _tap_by_tap)(geometry, x, kernel)
     rows, columns = geometry.out_size(x.shape, kernel.shape)
-    if geometry.groups > 1 or kh * kw < 16 or x.shape[0] * rows * columns * kh * kw * c > MOST_PATCHES or c < 16:
-        return conv_lax(geometry, x, kernel)
-    patches = jnp.concatenate([seen for seen, _ in _taps(geometry, x, kernel)], -1)  # [B, H', W', kh kw C]
-    y = patches.reshape(-1, kh * kw * c) @ kernel.reshape(-1, o)
-    return y.reshape(x.shape[0], rows, columns, o)
+    if geometry.groups == 1 and c >= 16 and (kh >= x.shape[1] or kw >= x.shape[2]):
+        patches = jnp.concatenate([seen for seen, _ in _taps(geometry, x, kernel)], -1)  # [B, H', W', kh kw C]
+        y = patches.reshape(-1, kh * kw * c) @ kernel.reshape(-1, o)
+        return y.reshape(x.shape[0], rows, columns, o)
+    if c == 3 and 16 < o < 48 and geometry.groups == 1:
+        x, kernel = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, 1))), jnp.pad(kernel, ((0, 0), (0, 0), (0, 1), (0, 0)))
+    if geometry.padding == ((0, 0), (0, 0)):
+        geometry = geometry._replace(padding=((0, 1), (0, 0)))
+    return conv_lax(geometry, x, kernel)[:, :rows]
 
 
 def kernel_gradient(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Array:

@@ -4,8 +4,10 @@ This is the only file that knows of meshes and of pmap. A step is a plain functi
 mapped it averages by :func:`jaxseg.types.mean_over_devices`.
 """
 
+import ctypes
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -108,8 +110,35 @@ def _jit(mesh: Mesh) -> Spread:
     def put(batch: Batch) -> Batch:
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_example, np.asarray(x)), batch)
 
-    options = compiler_options(mesh.devices.flat[0].platform)
-    return Spread(place, put, lambda step: jax.jit(step, donate_argnums=0, compiler_options=options), lambda tree: tree)
+    platform = mesh.devices.flat[0].platform
+
+    def compile(step: Callable[..., Any]) -> Callable[..., Any]:
+        compiled = jax.jit(step, donate_argnums=0, compiler_options=compiler_options(platform))
+        return _lean(compiled) if platform == "cpu" and mesh.size == 1 else compiled
+
+    return Spread(place, put, compile, lambda tree: tree)
+
+
+def _lean(compiled: Any) -> Callable[..., Any]:
+    """A jitted step for arguments of one kind, compiled as a whole before it first runs, so that what compiling took
+    is free by then.
+    """
+    program = None
+
+    def run(state: Any, batch: Batch) -> tuple[Any, Any]:
+        nonlocal program
+        if program is None:
+            program = compiled.lower(state, batch).compile()
+            give_back_memory()
+        return program(state, batch)
+
+    return run
+
+
+def give_back_memory() -> None:
+    """Give freed memory back to the system, which glibc else keeps: 0.8 GiB after compiling FCN on ResNet-50."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _pmap(devices: list[Any]) -> Spread:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg import ops
+from jaxseg.ops import windows
 from jaxseg.types import JaxsegError
 
 # window, stride, padding
@@ -21,6 +22,13 @@ CASES = [
     (7, 7, 0),
 ]
 SIZE = (7, 8)
+
+
+@pytest.fixture(params=["tap by tap", "by rows"])
+def walk(request, monkeypatch):
+    """Both ways to the largest value; by size only large windows take the second."""
+    if request.param == "by rows":
+        monkeypatch.setattr(windows, "MANY_TAPS", 0)
 
 
 def with_ties(rng):
@@ -42,6 +50,7 @@ def naive_pool(x, window, stride, padding):
     return value, index
 
 
+@pytest.mark.usefixtures("walk")
 @pytest.mark.parametrize("everything", ["ties", "all minus infinity"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_values_and_indices_are_those_of_the_definition(rng, case, everything):
@@ -56,6 +65,7 @@ def test_values_and_indices_are_those_of_the_definition(rng, case, everything):
     np.testing.assert_array_equal(ops.switches_to_flat_indices(switches, window, stride, SIZE, padding), index)
 
 
+@pytest.mark.usefixtures("walk")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_values_gradients_and_indices_are_pytorchs(torch, to_torch, from_torch, rng, case):
     window, stride, padding = case
