@@ -253,7 +253,7 @@ def _kernel_gradient_winograd(geometry: Geometry, x: Array, g: Array) -> Array:
     """The transpose of :func:`_winograd` in the kernel, as many products."""
     b, rows, columns, o = g.shape
     (down, right), (spread_h, spread_w) = geometry.tiles(rows, columns), geometry.dilation
-    pixels = _winograd_pixels(geometry, x, rows, columns)
+    pixels = _winograd_pixels(geometry, x, rows, columns, again=True)
     fill = ((0, 0), (0, 2 * down * spread_h - rows), (0, 2 * right * spread_w - columns), (0, 0))
     wanted = jnp.pad(g, fill).reshape(b, down, 2, spread_h, right, 2, spread_w, o)
 
@@ -266,16 +266,21 @@ def _kernel_gradient_winograd(geometry: Geometry, x: Array, g: Array) -> Array:
     return jnp.stack(taps).reshape(3, 3, x.shape[-1], o)
 
 
-def _winograd_pixels(geometry: Geometry, x: Array, rows: int, columns: int) -> Callable[[int, int], Array]:
+def _winograd_pixels(
+    geometry: Geometry, x: Array, rows: int, columns: int, again: bool = False
+) -> Callable[[int, int], Array]:
     """``(i, j) -> `` that place of ``B^T X B`` for all tiles, ``[tiles, C]``. Dilation d is d^2 images, of each d-th
-    pixel.
+    pixel. ``again``: by a grid of another size, which no output sees, or XLA would take the gradient's for the
+    forward pass's and keep those, 4 times the image, until then.
     """
     _, h, w, c = x.shape
     (down, right), (spread_h, spread_w) = geometry.tiles(rows, columns), geometry.dilation
     (top, _), (left, _) = geometry.padding
-    below, beside = (2 * down + 2) * spread_h - h - top, (2 * right + 2) * spread_w - w - left
+    beside = (2 * right + 2) * spread_w - w - left
+    tall = 2 * down + (4 if again else 2)
+    below = tall * spread_h - h - top
     grid = jnp.pad(x, ((0, 0), (top, below), (left, beside), (0, 0)))
-    grid = grid.reshape(-1, 2 * down + 2, spread_h, 2 * right + 2, spread_w, c)
+    grid = grid.reshape(-1, tall, spread_h, 2 * right + 2, spread_w, c)
 
     def pixels(i: int, j: int) -> Array:
         at = lambda p, q: grid[:, p : p + 2 * down : 2, :, q : q + 2 * right : 2]
@@ -303,9 +308,11 @@ def _tap_by_tap(geometry: Geometry, x: Array, kernel: Array) -> Array:
 
 def _kernel_gradient_tap_by_tap(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Array:
     """The same for ``dkernel``; taps that see nothing get 0."""
-    total = jnp.zeros(kernel.shape, sum_dtype(x))
-    for place, outputs, inputs in geometry.seen(x.shape, kernel.shape):
-        seen, wanted = (a.reshape(-1, a.shape[-1]) for a in (x[:, *inputs], g[:, *outputs]))
+    total, c = jnp.zeros(kernel.shape, sum_dtype(x)), x.shape[-1]
+    by_rows = x.reshape(*x.shape[:2], -1)  # cut out otherwise than in the forward pass: XLA would keep its slices
+    for place, outputs, (rows, columns) in geometry.seen(x.shape, kernel.shape):
+        seen = by_rows[:, rows, columns.start * c : columns.stop * c].reshape(-1, c)
+        wanted = g[:, *outputs].reshape(-1, g.shape[-1])
         product = lax.dot_general(seen, wanted, (((0,), (0,)), ((), ())), preferred_element_type=sum_dtype(x))
         total = total.at[place].set(product)
     return total.astype(kernel.dtype)

@@ -8,6 +8,7 @@ from jax.sharding import PartitionSpec
 
 from jaxseg import ops
 from jaxseg.ops import conv_cpu
+from jaxseg.train.parallel import compiler_options
 from jaxseg.types import JaxsegError
 
 # image, kernel, stride, padding, dilation, groups: each takes another way through conv_cpu
@@ -273,3 +274,26 @@ def test_dtypes_must_agree():
         ops.conv(jnp.ones((1, 4, 4, 3)), jnp.ones((1, 1, 3, 2), jnp.bfloat16))
     with pytest.raises(JaxsegError, match="astype"):
         ops.conv(jnp.ones((1, 4, 4, 3), jnp.int32), jnp.ones((1, 1, 3, 2)))
+
+
+@pytest.mark.parametrize(("form", "dilation"), [("Winograd", 1), ("tap by tap", 6)])
+def test_nothing_but_the_images_is_kept_for_the_gradient(monkeypatch, form, dilation):
+    """XLA shares equal parts of the two passes, and keeps them in between: here tiles of 4 times the image's size."""
+    monkeypatch.setattr(conv_cpu, "LEAST_PRODUCTS", 0)
+    shape = (8, 16, 16, 128)
+    x, kernel = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((3, 3, 128, 128), jnp.float32)
+    assert conv_cpu.Geometry((1, 1), ((dilation,) * 2,) * 2, (dilation,) * 2, 1).form(x, kernel) == form
+
+    def temporary(layers):
+        def loss(kernels, x):
+            for kernel in kernels:
+                x = jnp.tanh(ops.conv(x, kernel, padding=dilation, dilation=dilation))
+            return x.sum()
+
+        program = (
+            jax.jit(jax.grad(loss), compiler_options=compiler_options("cpu")).lower([kernel] * layers, x).compile()
+        )
+        return program.memory_analysis().temp_size_in_bytes
+
+    a_layer = (temporary(8) - temporary(2)) / 6
+    assert a_layer < 2 * 4 * np.prod(shape)
