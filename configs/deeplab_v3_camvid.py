@@ -5,6 +5,9 @@ file of one.
 
     jaxseg train deeplab_v3_camvid --workdir runs/deeplab_v3_camvid --root DIR         # 360x480, ResNet-50
     jaxseg train deeplab_v3_camvid --workdir runs/deeplab_v3_camvid --root DIR --fast  # half, a narrow ResNet-18
+
+Measured: ``--fast`` on 2 CPU cores, from scratch: val mIoU 0.506 (pixel accuracy 0.848, boundary F 0.372) after 2400
+steps of 4 windows in 4 min 52 s, 35.8 images/s. Not yet at 360x480.
 """
 
 from functools import partial

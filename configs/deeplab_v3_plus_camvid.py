@@ -5,6 +5,9 @@ file of one.
 
     jaxseg train deeplab_v3_plus_camvid --workdir runs/deeplab_v3_plus --root DIR         # 360x480, ResNet-50
     jaxseg train deeplab_v3_plus_camvid --workdir runs/deeplab_v3_plus --root DIR --fast  # half, a narrow ResNet-18
+
+Measured: ``--fast`` on 2 CPU cores, from scratch: val mIoU 0.468 (pixel accuracy 0.799, boundary F 0.416) after 2400
+steps of 4 windows in 5 min 20 s, 32.8 images/s. Not yet at 360x480.
 """
 
 from functools import partial
