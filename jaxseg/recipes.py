@@ -1,5 +1,6 @@
 """What several configs share, as functions that build an experiment from a model: every field can still be replaced."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -73,8 +74,8 @@ def camvid(
     zoom = 0.5 if fast and not tiny else 1.0
     steps = 2 if tiny else steps or (2400 if fast else 8000)
     weights = None if tiny else frequency_weights(CAMVID_FREQUENCIES)
-    from_scratch = Optimizer(
-        "adamw", learning_rate=2e-3, weight_decay=1e-2, schedule="cosine", warmup_steps=1 if tiny else 30
+    optimizer = optimizer or Optimizer(
+        "adamw", learning_rate=2e-3, weight_decay=1e-2, schedule="cosine", warmup_steps=30
     )
     return Experiment(
         model=model(len(train.classes)),
@@ -91,7 +92,7 @@ def camvid(
             augment=Augment(size=crop, scale=(0.85 * zoom, 1.5 * zoom), brightness=0.2, contrast=0.2, saturation=0.2),
             prepare=Resize(size),
         ),
-        optimizer=optimizer or from_scratch,
+        optimizer=dataclasses.replace(optimizer, warmup_steps=1) if tiny else optimizer,
         pretrained=pretrained,
         steps=steps,
         batch_size=2 if tiny else batch_size or (4 if fast else 8),
@@ -117,7 +118,7 @@ def camvid_on_vgg16(
         model,
         tiny=tiny,
         fast=fast,
-        optimizer=on_vgg16(bool(pretrained), warmup_steps=1 if tiny else 50),
+        optimizer=on_vgg16(bool(pretrained)),
         pretrained=pretrained,
         steps=1200 if fast else None,
         batch_size=2 if fast else None,

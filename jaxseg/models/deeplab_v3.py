@@ -24,6 +24,9 @@ from jaxseg.nn.layers import NormKind
 from jaxseg.nn.resnet import ResNet, ResNet50, ResNet101
 from jaxseg.types import Array, Outputs
 
+RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
+"""ASPP's, by output stride; v3+ has the same."""
+
 
 class ASPP(nn.Module):
     """``[B, H, W, C]`` -> ``[B, H, W, features]``: one map seen at several rates, and as a whole (figure 5).
@@ -31,7 +34,7 @@ class ASPP(nn.Module):
     ``atrous``: the kind of the 3x3 convolutions, a module as :class:`jaxseg.nn.heads.ConvNorm` is.
     """
 
-    rates: tuple[int, ...] = (12, 24, 36)
+    rates: tuple[int, ...] = RATES[8]
     features: int = 256
     dropout: float = 0.5
     atrous: Any = ConvNorm
@@ -57,7 +60,7 @@ class DeepLabV3(nn.Module):
 
     num_classes: int
     backbone: ResNet
-    rates: tuple[int, ...] = (12, 24, 36)
+    rates: tuple[int, ...] = RATES[8]
     features: int = 256
     aux: bool = True
     dropout: float = 0.5
@@ -92,10 +95,9 @@ def deeplab_v3(
     dtype: Any = jnp.float32,
     **settings: Any,
 ) -> DeepLabV3:
-    """DeepLab v3 with the rates that go with ``output_stride``, 12, 24, 36 at 8 and half of them at 16."""
+    """DeepLab v3 with the rates that go with ``output_stride``."""
     backbone = resnet(output_stride=output_stride, norm=norm, dtype=dtype)
-    rates = (12, 24, 36) if output_stride == 8 else (6, 12, 18)
-    return DeepLabV3(num_classes, backbone, rates, norm=norm, dtype=dtype, **settings)
+    return DeepLabV3(num_classes, backbone, RATES.get(output_stride, ()), norm=norm, dtype=dtype, **settings)
 
 
 DeepLabV3ResNet50 = partial(deeplab_v3, resnet=ResNet50)

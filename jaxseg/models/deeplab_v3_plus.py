@@ -21,7 +21,7 @@ import chex
 from flax import linen as nn
 from jax import numpy as jnp
 
-from jaxseg.models.deeplab_v3 import ASPP
+from jaxseg.models.deeplab_v3 import ASPP, RATES
 from jaxseg.nn import IMAGENET, Conv, Normalization
 from jaxseg.nn.heads import ConvNorm, SeparableConvNorm, enlarge
 from jaxseg.nn.layers import NormKind
@@ -38,7 +38,7 @@ class DeepLabV3Plus(nn.Module):
 
     num_classes: int
     backbone: ResNet
-    rates: tuple[int, ...] = (6, 12, 18)
+    rates: tuple[int, ...] = RATES[16]
     features: int = 256
     low_features: int = 48
     refine_aspp: int = 0
@@ -78,10 +78,11 @@ def deeplab_v3_plus(
     dtype: Any = jnp.float32,
     **settings: Any,
 ) -> DeepLabV3Plus:
-    """DeepLab v3+ with the rates that go with ``output_stride``, 6, 12, 18 at 16 and twice that at 8."""
-    rates = {16: (6, 12, 18), 8: (12, 24, 36)}.get(output_stride, ())
+    """DeepLab v3+ with the rates that go with ``output_stride``."""
     backbone = resnet(output_stride=output_stride, dilate_first=True, norm=norm, dtype=dtype)
-    return DeepLabV3Plus(num_classes, backbone, norm=norm, dtype=dtype, **{"rates": rates, **settings})
+    return DeepLabV3Plus(
+        num_classes, backbone, norm=norm, dtype=dtype, **{"rates": RATES.get(output_stride, ()), **settings}
+    )
 
 
 SMP_SETTINGS = {"rates": (12, 24, 36), "refine_aspp": 1, "depth": 1, "norm_between": False, "dropout": 0.5}
