@@ -9,10 +9,10 @@ Measured on 2 cores (AVX-512), float32, jax 0.10.2, in turns with XLA's own:
 * The input gradient at stride 1 is a convolution with the turned kernel: twice as fast at 24 channels, equal at more.
 * 3x3 on 3 channels is 27 products and sums: 6 times as fast to 24 channels, equal to 64 (hence the bound).
 * 1x1 is one matrix product. At other strides the input gradient stays XLA's: nothing tried was faster.
-* XLA's own is 5 times slower without any padding than with some (32 or 64 channels, 4 images of 128 pixels): it gets
-  one row more, which is cut off. It is 3 to 10 times slower with 3 input and 17 to 47 output channels than with 4, and
-  up to 100 times slower with a kernel larger than the image (FCN's fc6, 7x7 on 6x6 at 512 channels: 1.4 s against 15 ms
-  as one matrix product over patches).
+* XLA's own is 5 times slower without any padding than with some (32 channels, 4 images of 128 pixels; 3 times with 64):
+  it gets one row more, which is cut off. It is 3 to 11 times slower from 3 to 24 or 32 channels than from 4 (as fast to
+  16 and 48, hence the bounds), and 70 times slower with a kernel larger than the image (FCN's fc6, 7x7 on 6x6 at 512
+  channels: 0.7 s against 10 ms as one matrix product over patches).
 * Taps that often fall into the padding (atrous convolutions whose dilation is near the image's size) are one matrix
   product each over the pixels that they see: at 2048 to 256 channels on 4 images of 32 pixels 2 times as fast at
   dilation 12, 6 times at 24, 29 times at 36, where only the centre sees anything; the gradients 1.1 to 1.4, 3 to 4 and

@@ -11,7 +11,7 @@ from jax import lax
 from jaxseg.ops.arguments import IntPair, pair
 from jaxseg.types import Array, JaxsegError
 
-MANY_TAPS = 64  # from here on rows are reduced before columns: the gradient at 16x16 takes 5 ms in place of 1400
+MANY_TAPS = 64  # from here on rows are reduced before columns: 16x16 on 4x128x160x16 has its gradient in 3 ms, not 700
 
 
 class Window(NamedTuple):
