@@ -24,7 +24,7 @@ class ObjectCrop:
     """A crop round one object drawn at random: the training data of DeconvNet's two stages.
 
     First one of the image's classes is drawn, then one of its objects, so that rare classes are seen as often as
-    frequent ones. Its box, made square and ``extend`` times larger, is scaled to ``scaled`` x ``scaled``; of that a
+    frequent ones. Its box, made square and ``extend`` times larger (at least ``min_side``), is scaled to ``scaled`` x ``scaled``; of that a
     random window of ``side`` x ``side`` is taken, and mirrored half of the time. What lies outside the image is void.
 
     Args:
@@ -37,6 +37,9 @@ class ObjectCrop:
             of some class, and none means "other".
         classes: the classes that count as objects; None: all but ``background``.
         side, scaled, extend, overlap: 224, 250, 1.2 and 0.5 in the paper.
+        min_side: of the box, in pixels of the sample. Small objects then keep what is round them, and are seen no
+            larger than prediction shows them (the authors' proposals have at least 112 pixels, see
+            :func:`best_proposals`). The paper's crops: 0.
         min_pixels: smaller regions of a label map are no objects.
 
     An image is drawn as often as any other (the paper's list of crops draws each object as often as any other). A
@@ -54,6 +57,7 @@ class ObjectCrop:
     scaled: int = 250
     extend: float = 1.2
     overlap: float = 0.5
+    min_side: float = 0.0
     min_pixels: int = 64
     fill: tuple[int, int, int] = MEAN_COLOUR
 
@@ -100,8 +104,9 @@ class ObjectCrop:
         return (proposed[good], classes[best[good]]) if good.any() else (boxes, classes)
 
     def _warp(self, box: np.ndarray, rng: np.random.Generator) -> Warp:
-        x1, y1, x2, _ = extend_boxes(box[None], self.extend, square=True)[0]
-        scale = self.scaled / max(x2 - x1, 1.0)
+        x1, y1, x2, y2 = extend_boxes(box[None], self.extend, square=True)[0]
+        side = max(x2 - x1, self.min_side, 1.0)
+        scale, x1, y1 = self.scaled / side, (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
         down, right = rng.integers(0, self.scaled - self.side + 1, 2)
         matrix = compose(affine(scale, scale, -x1 * scale, -y1 * scale), affine(tx=-right, ty=-down))
         if rng.random() < 0.5:

@@ -63,7 +63,7 @@ def paste_resize(patch: Array, box: Array, size: IntPair) -> Array:
 
 
 def grid_boxes(size: IntPair, sides: tuple[float, ...] = (1.0, 0.5), overlap: float = 0.5) -> np.ndarray:
-    """Square boxes of several sizes laid evenly over an image, and first of all the image itself.
+    """Square boxes of several sizes laid evenly over an image; those of each size cover all of it.
 
     Args:
       size: (H, W) of the image.
@@ -79,12 +79,12 @@ def grid_boxes(size: IntPair, sides: tuple[float, ...] = (1.0, 0.5), overlap: fl
     height, width = pair("size", size, 1)
     if not all(0 < s <= 1 for s in sides) or not 0 <= overlap < 1:
         raise JaxsegError(f"sides are {sides} and overlap {overlap}; expected 0 < side <= 1 and 0 <= overlap < 1")
-    boxes = [(0.0, 0.0, float(width), float(height))]
+    boxes = []
     for side in (s * min(height, width) for s in sides):
         counts = (int(np.ceil((n - side) / (side * (1 - overlap)) - 1e-6)) + 1 for n in (height, width))
         ys, xs = (np.linspace(0, n - side, count) for n, count in zip((height, width), counts))
         boxes += [(x, y, x + side, y + side) for y in ys for x in xs]
-    return np.array(list(dict.fromkeys(boxes)), np.float32)
+    return np.array(boxes, np.float32)
 
 
 def _overlaps(start: Array, length: Array, cells: int, pixels: int) -> Array:

@@ -68,6 +68,14 @@ def test_stage_one_keeps_the_object_alone_and_centred():
     assert seen == {1, 2}
 
 
+def test_small_objects_are_seen_from_as_far_as_min_side_says():
+    for min_side, share in ((0, 20 / 40), (30, 20 / 40), (80, 20 / 80)):  # the square has a side of 20
+        crop = ObjectCrop(side=60, scaled=60, extend=2.0, classes=(1,), min_side=min_side)
+        rows, columns = np.nonzero(crop(two_squares(), rng())["label"] == 1)
+        np.testing.assert_allclose([np.ptp(rows) + 1, np.ptp(columns) + 1], 60 * share, atol=1.1)
+        np.testing.assert_allclose([rows.mean(), columns.mean()], 29.5, atol=0.6)
+
+
 def test_stage_one_leaves_the_other_objects_of_the_class_out():
     sample = two_squares()
     sample["label"][sample["label"] == 2] = 1

@@ -99,9 +99,8 @@ def test_boxes_may_be_mapped_and_have_gradients():
 
 def test_the_grid_covers_the_image_evenly():
     boxes = ops.grid_boxes((60, 100), (1.0, 0.5), overlap=0.5)
-    np.testing.assert_array_equal(boxes[0], [0, 0, 100, 60])
-    np.testing.assert_array_equal(boxes[1:4], [[0, 0, 60, 60], [20, 0, 80, 60], [40, 0, 100, 60]])
-    small = boxes[4:]
+    np.testing.assert_array_equal(boxes[:3], [[0, 0, 60, 60], [20, 0, 80, 60], [40, 0, 100, 60]])
+    small = boxes[3:]
     assert (small[:, 2] - small[:, 0] == 30).all()
     xs = np.unique(small[:, 0])
     assert xs[0] == 0
