@@ -24,8 +24,9 @@ class ObjectCrop:
     """A crop round one object drawn at random: the training data of DeconvNet's two stages.
 
     First one of the image's classes is drawn, then one of its objects, so that rare classes are seen as often as
-    frequent ones. Its box, made square and ``extend`` times larger (at least ``min_side``), is scaled to ``scaled`` x ``scaled``; of that a
-    random window of ``side`` x ``side`` is taken, and mirrored half of the time. What lies outside the image is void.
+    frequent ones. Its box, made square and ``extend`` times larger (at least ``min_side``), is scaled to ``scaled`` x
+    ``scaled``; of that a random window of ``side`` x ``side`` is taken, and mirrored half of the time. What lies
+    outside the image is void.
 
     Args:
         stage: 1, the object's own box, and of the labels only the object's own: all else becomes ``background``.
