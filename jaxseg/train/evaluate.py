@@ -1,6 +1,7 @@
 """Scores of a trained model over the validation source, and the pictures that go with them."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from jaxseg.train.checkpoint import Checkpoints
 from jaxseg.train.step import make_eval_step
 from jaxseg.types import Batch, JaxsegError
 
-SHOWN = 6  # examples on the sheet that each evaluation draws
+SHOWN = 6  # examples on the sheet that each evaluation draws, evenly from first to last: neighbours are often alike
 
 
 def evaluate(experiment: Experiment, variables: Any, *, shown: int = SHOWN) -> tuple[dict[str, Any], np.ndarray]:
@@ -67,13 +68,13 @@ def _evaluate(
         process_count=jax.process_count(),
         max_instances=e.data.max_instances,
     )
+    chosen = np.linspace(0, len(e.data.val) - 1, shown).round()
     examples: list[tuple[Batch, Any]] = []
-    seen = 0
     for batch in batches:
         metric, predictions = eval_step(variables, metric, how.put(batch))
-        if seen < shown and jax.process_count() == 1:
-            examples.append((batch, jax.device_get(predictions)))
-        seen += int(batch["valid"].sum())
-    batch, predictions = jax.tree.map(lambda *x: np.concatenate(x)[:shown], *examples) if examples else ({}, {})
+        rows = np.flatnonzero(np.isin(batch["index"], chosen))
+        if len(rows) and jax.process_count() == 1:
+            examples.append(jax.tree.map(partial(np.take, indices=rows, axis=0), (batch, jax.device_get(predictions))))
+    batch, predictions = jax.tree.map(lambda *x: np.concatenate(x), *examples) if examples else ({}, {})
     sheet = e.task.draw(batch, predictions) if examples else np.zeros((1, 1, 3), np.uint8)
     return e.task.metric.compute(jax.device_get(metric)), sheet

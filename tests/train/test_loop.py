@@ -67,6 +67,24 @@ def test_the_best_checkpoint_scores_what_was_logged(whole):
     assert sheet.std() > 10
 
 
+@pytest.mark.parametrize("shown", [1, 3, 100])
+def test_the_sheet_shows_examples_from_first_to_last(whole, shown):
+    variables, _ = evaluate.load_variables(EXPERIMENT, whole[0])
+    drawn = {}
+
+    def draw(batch, predictions):
+        drawn.update(batch=batch, predictions=predictions)
+        return EXPERIMENT.task.draw(batch, predictions)
+
+    task = EXPERIMENT.task._replace(draw=draw)
+    evaluate.evaluate(dataclasses.replace(EXPERIMENT, task=task), variables, shown=shown)
+    last = len(EXPERIMENT.data.val) - 1
+    assert list(drawn["batch"]["index"]) == {1: [0], 3: [0, round(last / 2), last]}.get(shown, list(range(last + 1)))
+    images = drawn["batch"]["image"]
+    alone = EXPERIMENT.model.apply(variables, images, train=False)["logits"].argmax(-1)
+    assert (drawn["predictions"]["label"] == alone).mean() > 0.999
+
+
 def test_finished_runs_do_nothing_more(whole):
     workdir, _ = whole
     before = (workdir / "metrics.jsonl").read_text()
