@@ -11,8 +11,9 @@ Stage two begins with what stage one learnt, on crops round proposals:
 
 Trained on crops round objects, half the frame's height at least, and scored on whole frames put together from a grid
 of squares. Every pixel of CamVid has a class and none means "other": stage one keeps all labels here, not the object's
-alone, and rare classes weigh more in the loss. Stage two has ``edge_proposals`` in place of EdgeBoxes. (The paper, on PASCAL VOC: batches of 64, SGD with momentum 0.9 from 0.01,
-times 0.1 every 9000 of 20000 steps and then every 10000 of 40000.)
+alone, and rare classes weigh more in the loss. Stage two has ``edge_proposals`` in place of EdgeBoxes. (The paper, on
+PASCAL VOC: batches of 64, SGD with momentum 0.9 from 0.01, times 0.1 every 9000 of 20000 steps and then every 10000 of
+40000.)
 
 Measured: stage one ``--fast`` on 2 CPU cores: val mIoU 0.202 (pixel accuracy 0.540) after 600 steps of 4 crops in 9 min
 20 s, 4.9 crops/s: far from trained (the loss still falls, from 2.4 to 2.0). Neither stage two nor 360x480 yet.
