@@ -73,10 +73,10 @@ def get_config(
         ),
         optimizer=on_vgg16(bool(pretrained), learning_rate=3e-3, warmup_steps=1 if tiny else 20),
         pretrained=pretrained,
-        steps=2 if tiny else 1200 if fast else 8000,
+        steps=2 if tiny else 800 if fast else 8000,
         batch_size=8 if tiny else 4 if fast else 16,
         eval_batch_size=8,
-        eval_every=1 if tiny else 1200 if fast else 1000,
+        eval_every=1 if tiny else 800 if fast else 1000,
         save_every=1 if tiny else 100,
     )
 
