@@ -67,7 +67,7 @@ def get_config(
                 background=None,
                 side=side,
                 scaled=round(side * 250 / 224),
-                min_side=0 if tiny else 360,
+                min_side=0 if tiny else 180,
             ),
             prepare=Resize(size),
         ),
