@@ -5,6 +5,9 @@ Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions 
 
     jaxseg train contextual_camvid --workdir runs/contextual_camvid --root DIR --vgg FILE         # 360x480
     jaxseg train contextual_camvid --workdir runs/contextual_camvid --root DIR --vgg FILE --fast  # half of it, a CPU
+
+Measured: ``--fast`` on 2 CPU cores: val mIoU 0.383 (pixel accuracy 0.834, boundary F 0.292) after 1200 steps of 2
+windows in 10 min 27 s, 4.4 images/s. Not yet at 360x480.
 """
 
 from functools import partial

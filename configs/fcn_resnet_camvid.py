@@ -5,6 +5,9 @@ file of one.
 
     jaxseg train fcn_resnet_camvid --workdir runs/fcn_resnet_camvid --root DIR         # 360x480, ResNet-50
     jaxseg train fcn_resnet_camvid --workdir runs/fcn_resnet_camvid --root DIR --fast  # half, a narrow ResNet-18
+
+Measured: ``--fast`` on 2 CPU cores, from scratch: val mIoU 0.548 (pixel accuracy 0.870, boundary F 0.465) after 2400
+steps of 4 windows in 9 min 11 s, 19.3 images/s. Not yet at 360x480.
 """
 
 from jaxseg.config import Experiment

@@ -4,6 +4,9 @@ Data: ``--root`` as for unet_camvid.
 
     jaxseg train fusionnet_camvid --workdir runs/fusionnet_camvid --root DIR            # 360x480, GPU or TPU
     jaxseg train fusionnet_camvid --workdir runs/fusionnet_camvid --root DIR --fast   # 180x240, two CPU cores
+
+Measured: ``--fast`` on 2 CPU cores: val mIoU 0.324 (pixel accuracy 0.694, boundary F 0.318) after 1500 steps of 2
+windows in 10 min 48 s, 5.0 images/s. Not yet at 360x480.
 """
 
 from functools import partial

@@ -5,6 +5,9 @@ file of one.
 
     jaxseg train pspnet_camvid --workdir runs/pspnet_camvid --root DIR         # 360x480, ResNet-50
     jaxseg train pspnet_camvid --workdir runs/pspnet_camvid --root DIR --fast  # half, a narrow ResNet-18
+
+Measured: ``--fast`` on 2 CPU cores, from scratch: val mIoU 0.529 (pixel accuracy 0.855, boundary F 0.448) after 2400
+steps of 4 windows in 9 min 58 s, 17.2 images/s. Not yet at 360x480.
 """
 
 from functools import partial

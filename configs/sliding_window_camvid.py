@@ -9,7 +9,8 @@ A batch is of windows, each round one pixel of an image, the pixel's class drawn
 scored by all their windows at once, with the classes' true frequencies put back in (``priors``).
 ``benchmarks/sliding_window.py`` says what that spares.
 
-Measured: not yet.
+Measured: ``--fast`` on 2 CPU cores: val mIoU 0.259 (pixel accuracy 0.673, boundary F 0.156) after 1200 steps of 64
+windows, 199 windows/s. Not yet at 360x480.
 """
 
 from jaxseg.config import Data, Experiment
