@@ -7,6 +7,7 @@ damage is found and the next older sound step is taken instead, with a line that
 import json
 import logging
 import shutil
+import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -172,7 +173,10 @@ def _first_line(error: Exception) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1))
-    temporary.replace(path)
+    """Write a small file whole or not at all; several hosts may write the same one at once, and the last stays."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, indent=1))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,16 +1,19 @@
 """Two processes, as on two hosts: they train, save and go on, and the numbers are those of one process."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxseg.train import loop
+from jaxseg.train.checkpoint import write_json
 from jaxseg.train.log import read_records
 from tests.helpers import tiny_experiment
 
@@ -49,6 +52,16 @@ def test_two_hosts_train_like_one(spread, tmp_path):
     assert "at step 3 of 6" in said[0][1]
     assert [out.split()[-1] for out, _ in said] == ["6", "6"]
     assert_same_losses(tmp_path / "one", tmp_path / "two")
+
+
+def test_many_may_write_one_file_at_once(tmp_path):
+    """Every host notes the experiment in the folder that all of them see."""
+    path, value = tmp_path / "experiment.json", {"steps": list(range(1000))}
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(write_json, path, value) for _ in range(200)]:
+            future.result()
+    assert json.loads(path.read_text()) == value
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def assert_same_losses(one, other):
