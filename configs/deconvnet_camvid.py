@@ -16,7 +16,7 @@ PASCAL VOC: batches of 64, SGD with momentum 0.9 from 0.01, times 0.1 every 9000
 40000.)
 
 Measured: stage one ``--fast`` on 2 CPU cores: val mIoU 0.314 (pixel accuracy 0.699, boundary F 0.220) after 800 steps
-of 4 crops, 4.2 crops/s, about 14 min, the loss still falling. Neither stage two nor 360x480 yet.
+of 4 crops in 17 min 52 s, 3.8 crops/s (with other work on the cores for half of it). Neither stage two nor 360x480 yet.
 """
 
 from functools import partial

@@ -7,7 +7,7 @@ Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions 
     jaxseg train deeplab_v1_camvid --workdir runs/deeplab_v1_camvid --root DIR --vgg FILE --fast  # half of it, a CPU
 
 Measured: ``--fast`` on 2 CPU cores: val mIoU 0.429 (pixel accuracy 0.824, boundary F 0.278) after 1200 steps of 2
-windows in about 10 min, 4.6 images/s. Not yet at 360x480.
+windows in 12 min 45 s (it was paused for some of it), 4.6 images/s. Not yet at 360x480.
 """
 
 from functools import partial

@@ -8,7 +8,7 @@ Data: ``--root`` as for unet_camvid; ``--vgg`` an .npz of VGG-16's convolutions 
     jaxseg train deeplab_v2_camvid --workdir runs/deeplab_v2_camvid --root DIR --vgg FILE --fast  # half of it, a CPU
 
 Measured: ``--fast`` on 2 CPU cores: val mIoU 0.452 (pixel accuracy 0.821, boundary F 0.320) after 1200 steps of 2
-windows in about 10 min (19 min 37 s with other work on the cores). Neither three scales nor 360x480 yet.
+windows in 19 min 37 s, with other work on the cores. Neither three scales nor 360x480 yet.
 """
 
 from flax import linen as nn

@@ -6,7 +6,7 @@ Data: ``--root`` as for unet_camvid.
     jaxseg train frrn_camvid --workdir runs/frrn_camvid --root DIR --fast   # 180x240, two CPU cores
 
 Measured: ``--fast`` on 2 CPU cores: val mIoU 0.296 (pixel accuracy 0.671, boundary F 0.303) after 1000 steps of 2
-windows in 8 min 18 s, 4.6 images/s, and still rising: DeepLab v3 had 0.307 after as many windows, which it sees 8 times
+windows in 8 min 18 s, 4.6 images/s, and still rising: DeepLab v3 had 0.307 after 2400 windows, which it sees 8 times
 as fast. Not yet at 360x480.
 """
 
