@@ -29,7 +29,7 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     workdir: Path = arguments.workdir
     file = config.find_config(arguments.config)
     command = f"jaxseg train {arguments.config} --workdir {workdir}" + " --tiny" * arguments.tiny
-    overrides = ["--help"] if arguments.settings else overrides
+    overrides = [*overrides, *["--help"] * arguments.settings]
     experiment = config.load_config(file, overrides, tiny=arguments.tiny, prog=command)
     build.open_workdir(experiment, workdir)
     build.note_config(workdir, file, arguments.tiny, overrides)

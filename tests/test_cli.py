@@ -220,6 +220,12 @@ def test_misspelt_settings_and_commands(capsys):
         assert hint in capsys.readouterr().err
 
 
+def test_settings_are_those_of_the_arguments_given(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "deconvnet_camvid", "--workdir", "x", "--settings", "--fast", "--vgg", "", "--root", "none"])
+    assert "(default: 800)" in capsys.readouterr().out  # --steps of --fast
+
+
 def test_models_lists_every_config(capsys):
     assert cli.main(["models"]) == 0
     table = capsys.readouterr().out
