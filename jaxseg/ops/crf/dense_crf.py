@@ -1,0 +1,290 @@
+"""Mean-field inference in a fully connected conditional random field (Krähenbühl and Koltun, 2011, "Efficient inference
+in fully connected CRFs with Gaussian edge potentials").
+
+    E(x) = sum_i u_i(x_i) + sum_{i<j} mu(x_i, x_j) sum_k w_k k_k(f_i, f_j)
+    q_i(l) <- softmax_l( -u_i(l) - sum_k w_k sum_m mu_k(l, m) (K_k q)_i(m) )
+
+with every pixel joined to every other by Gaussian kernels of position, and of position and colour. What pydensecrf
+computes, to the digit (its kernels contain the pixel itself, too), as a pure function: under ``jit`` and ``vmap``, with
+gradients of the unary energies, the weights, the compatibilities and the widths of kernels.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxseg.ops.crf.exact import exact_filter
+from jaxseg.ops.crf.lattice import Lattice, build_lattice
+from jaxseg.ops.crf.lattice_filter import Normalization, apply_kernel, make_kernel, norms
+from jaxseg.types import Array, JaxsegError
+
+Width = float | tuple[float, ...] | Array
+Method = Literal["auto", "lattice", "exact"]
+
+_EXACT_PIXELS = 1024  # up to here all pairs are as fast as the lattice
+
+
+class Gaussian(NamedTuple):
+    """Neighbours agree: ``k = exp(-|p_i - p_j|^2 / (2 sxy^2))`` for positions p in pixels.
+
+    ``sxy``: a number or (x, y), known before the program is compiled. ``compatibility`` and ``normalization``: None for
+    those of :func:`dense_crf`.
+    """
+
+    sxy: float | tuple[float, float] = 3.0
+    weight: float | Array = 3.0
+    compatibility: Array | None = None
+    normalization: Normalization | None = None
+
+
+class Bilateral(NamedTuple):
+    """Pixels alike in colour agree, far ones too: ``k = exp(-|p_i - p_j|^2 / (2 sxy^2) - |c_i - c_j|^2 / (2 srgb^2))``.
+
+    ``sxy``: a number or (x, y), in pixels; ``srgb``: a number or one a channel, in steps of 0..255.
+    """
+
+    sxy: Width = 80.0
+    srgb: Width = 13.0
+    weight: float | Array = 10.0
+    compatibility: Array | None = None
+    normalization: Normalization | None = None
+
+
+class Pairwise(NamedTuple):
+    """Pixels of alike features agree: ``k = exp(-|f_i - f_j|^2 / 2)``, ``features [H, W, d]`` over their widths."""
+
+    features: Array
+    weight: float | Array = 1.0
+    compatibility: Array | None = None
+    normalization: Normalization | None = None
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("q", "num_vertices", "num_dropped"), meta_fields=("method",))
+@dataclass(frozen=True)
+class CRFOutput:
+    """``q [H, W, L]`` float32, the labels' probabilities; of the lattice with most vertices, how many it has and how
+    many found no room (a :class:`Gaussian` term's always do; 0 each for "exact"); the method that was taken."""
+
+    q: Array
+    num_vertices: Array
+    num_dropped: Array
+    method: str
+
+
+def dense_crf(
+    unary: Array,
+    image: Array,
+    *,
+    iterations: int = 5,
+    gaussian: Gaussian | None = Gaussian(),  # noqa: B008 (immutable)
+    bilateral: Bilateral | None = Bilateral(),  # noqa: B008 (immutable)
+    others: Sequence[Gaussian | Bilateral | Pairwise] = (),
+    compatibility: Array | None = None,
+    normalization: Normalization = "symmetric",
+    method: Method = "auto",
+    max_vertices: int | None = None,
+    on_overflow: Literal["nan", "ignore"] = "nan",
+) -> CRFOutput:
+    """Probabilities of labels that agree with the image's edges, by mean-field inference (equations above).
+
+    Args:
+      unary: ``[H, W, L]`` floating point: energies, ``-log p`` (see ``unary_from_logits`` and its neighbours).
+      image: ``[H, W, 3]`` (or another number of channels), 0 to 255. It has no gradient.
+      iterations: rounds of the second equation; 0 gives ``softmax(-unary)``.
+      gaussian, bilateral: the two usual terms; None leaves one out.
+      others: any number of further terms.
+      compatibility: ``mu`` of terms without their own: None for Potts' model (equal labels gain the weight: the same as
+        ``-eye(L)``, and as ``1 - eye(L)``); ``[L]``, its diagonal; ``[L, L]``, energies added where labels l (row) and
+        m (column) meet. As in pydensecrf, but that it makes a matrix symmetric.
+      normalization: of terms without their own, as in :func:`lattice_filter`.
+      method: "lattice" (permutohedral, linear in pixels), "exact" (all pairs), or "auto": exact up to 1024 pixels.
+      max_vertices: room in each lattice. None: enough, where called with arrays; a guess (N / 4) inside ``jit``.
+      on_overflow: what a lattice without enough room gives: "nan", with a line in the log that names the room needed,
+        or "ignore", what comes of the vertices that found room.
+
+    Returns:
+      A :class:`CRFOutput`.
+
+    Raises:
+      JaxsegError: shapes that do not fit each other, an image not in 0..255 (where its values are known), a width
+        that is not positive, or an unknown option.
+    """
+    _check(unary, image, iterations, method, on_overflow)
+    h, w, labels = unary.shape
+    terms = [t for t in (gaussian, bilateral, *others) if t is not None]
+    taken = ("exact" if h * w <= _EXACT_PIXELS else "lattice") if method == "auto" else method
+    where = [_place(t, image, taken, max_vertices) for t in terms]
+    couplings = [_coupling(t, compatibility, labels) for t in terms]
+    normalizations = tuple(t.normalization or normalization for t in terms)
+    widths = tuple(_learns_widths(t) for t in terms)
+    q = _mean_field(unary.astype(jnp.float32), where, couplings, iterations, normalizations, widths)
+    lattices = [x for t, x in zip(terms, where) if isinstance(x, Lattice) and not isinstance(t, Gaussian)]
+    zero = jnp.zeros((), jnp.int32)
+    num_vertices = jnp.max(jnp.stack([zero, *(x.num_vertices for x in lattices)]))
+    num_dropped = jnp.max(jnp.stack([zero, *(x.num_dropped for x in lattices)]))
+    if on_overflow == "nan" and lattices:
+        q = jnp.where(num_dropped > 0, jnp.nan, q)
+        _tell(num_vertices, num_dropped)
+    return CRFOutput(q, num_vertices, num_dropped, taken)
+
+
+def _place(term: Any, image: Array, method: str, max_vertices: int | None) -> Lattice | Array:
+    """A term's pixels in the space of its features: in a lattice, or for "exact" the features ``[N, d]`` themselves."""
+    h, w, _ = image.shape
+    if isinstance(term, Gaussian):
+        sxy = _numbers("gaussian.sxy", term.sxy, 2)
+        if method == "lattice":
+            return _grid_lattice(h, w, *sxy)
+        return _positions(h, w) / np.asarray(sxy, np.float32)
+    if isinstance(term, Bilateral):
+        colours = image.reshape(h * w, -1).astype(jnp.float32)
+        sxy, srgb = _width("sxy", term.sxy, 2), _width("srgb", term.srgb, colours.shape[1])
+        features = jnp.concatenate([_positions(h, w) / sxy[None], colours / srgb[None]], axis=1)
+    else:
+        if term.features.shape[:2] != (h, w) or term.features.ndim != 3:
+            raise JaxsegError(f"a term's features have shape {term.features.shape}; expected ({h}, {w}, d)")
+        features = term.features.reshape(h * w, -1).astype(jnp.float32)
+    return build_lattice(features, max_vertices=max_vertices) if method == "lattice" else features
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _mean_field(
+    unary: Array,
+    where: list[Lattice | Array],
+    couplings: list[Array],
+    iterations: int,
+    normalizations: tuple[Normalization, ...],
+    widths: tuple[bool, ...],
+) -> Array:
+    h, w, labels = unary.shape
+    unary = unary.reshape(h * w, labels)
+    kernels = [_kernel(*x) for x in zip(where, normalizations, widths)]
+
+    def update(logits: Array, _: None) -> tuple[Array, None]:
+        # Logits are carried, not q: XLA's CPU compiler would compute them anew for each of softmax's passes.
+        q = jax.nn.softmax(logits, axis=-1)
+        messages = [kernel(_mix(coupling, q)) for kernel, coupling in zip(kernels, couplings)]
+        return sum(messages, start=-unary), None
+
+    logits, _ = lax.scan(update, -unary, None, length=iterations)
+    return jax.nn.softmax(logits, axis=-1).reshape(h, w, labels)
+
+
+def _kernel(where: Lattice | Array, normalization: Normalization, widths: bool) -> Any:
+    """``x [N, L] -> K x`` with normalisation."""
+    if isinstance(where, Lattice):
+        return partial(apply_kernel, widths, make_kernel(where, normalization))
+    before, after = norms(exact_filter(where, jnp.ones((len(where), 1))), normalization)
+    return lambda x: after * exact_filter(where, before * x)
+
+
+def _mix(coupling: Array, q: Array) -> Array:
+    """What the labels of a neighbour are worth to each label: ``-mu q``; it commutes with the kernel."""
+    if coupling.ndim == 2:
+        return jnp.matmul(q, coupling.T, precision="highest")
+    return q * (coupling if coupling.ndim == 0 else coupling[None])
+
+
+def _coupling(term: Any, compatibility: Array | None, labels: int) -> Array:
+    weight = jnp.asarray(term.weight, jnp.float32)
+    mu = compatibility if term.compatibility is None else term.compatibility
+    if weight.ndim:
+        raise JaxsegError(f"weight has shape {weight.shape}; expected a number: what differs by label is compatibility")
+    if mu is None:
+        return weight
+    if mu.shape not in ((labels,), (labels, labels)):
+        raise JaxsegError(f"compatibility has shape {mu.shape}; expected ({labels},) or ({labels}, {labels})")
+    return -weight * mu.astype(jnp.float32)
+
+
+def _positions(h: int, w: int) -> np.ndarray:
+    """(x, y) of each pixel, [H * W, 2]."""
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+@lru_cache(maxsize=16)
+def _grid_lattice(h: int, w: int, x: float, y: float) -> Lattice:
+    """The lattice of a pixel grid: known before the program is compiled, and the same for all images of a size."""
+    with jax.ensure_compile_time_eval():
+        return build_lattice(jnp.asarray(_positions(h, w) / np.asarray([x, y], np.float32)))
+
+
+def _numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
+        raise JaxsegError(
+            f"{name} is a traced value, but its lattice is built before the program is compiled: pass a number, or to "
+            "learn it a Pairwise term, its features the pixels' positions over the width"
+        )
+    numbers = np.broadcast_to(np.asarray(value, np.float64), (count,))
+    if not (numbers > 0).all():
+        raise JaxsegError(f"{name} is {value}; a width must be positive")
+    return tuple(float(v) for v in numbers)
+
+
+def _width(name: str, value: Width, count: int) -> Array:
+    if _is_traced(value):
+        return jnp.broadcast_to(jnp.stack(value) if isinstance(value, tuple) else value, (count,)).astype(jnp.float32)
+    return jnp.asarray(_numbers(f"bilateral.{name}", value, count), jnp.float32)
+
+
+def _is_traced(value: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+
+
+def _learns_widths(term: Any) -> bool:
+    return not isinstance(term, Gaussian) and _is_traced(term.features if isinstance(term, Pairwise) else term[:2])
+
+
+def _tell(num_vertices: Array, num_dropped: Array) -> None:
+    """Say on the host what room is needed, where some was lacking."""
+
+    def tell(num_vertices: Any, num_dropped: Any) -> None:
+        if num_dropped > 0:
+            logging.getLogger("jaxseg").warning(
+                "dense_crf: its lattice needs room for %d vertices, %d more than it has, so the result is NaN; pass "
+                "max_vertices=%d (or call it outside of jit, where it finds enough by itself)",
+                num_vertices, num_dropped, num_vertices,
+            )  # fmt: skip
+
+    if isinstance(num_dropped, jax.core.Tracer):
+        told = partial(jax.debug.callback, tell)
+        lax.cond(num_dropped > 0, told, lambda *_: None, num_vertices, num_dropped)
+    else:
+        tell(int(num_vertices), int(num_dropped))
+
+
+def _check(unary: Array, image: Array, iterations: int, method: str, on_overflow: str) -> None:
+    for name, value, options in (("method", method, get_args(Method)), ("on_overflow", on_overflow, ("nan", "ignore"))):
+        if value not in options:
+            raise JaxsegError(f"{name} is {value!r}; it can be one of {', '.join(options)}")
+    if iterations < 0:
+        raise JaxsegError(f"iterations is {iterations}; it must not be negative")
+    if unary.ndim != 3 or not jnp.issubdtype(unary.dtype, jnp.floating):
+        raise JaxsegError(f"unary is {unary.dtype} of shape {unary.shape}; expected floating point energies [H, W, L]")
+    if image.ndim != 3:
+        raise JaxsegError(f"image has shape {image.shape}; expected [H, W, 3]")
+    if unary.shape[:2] != image.shape[:2]:
+        h, w, _ = image.shape
+        if unary.shape[1:] == (h, w):
+            turn = ": labels come last here, jnp.moveaxis(unary, 0, -1)"
+        elif image.shape[1:] == unary.shape[:2]:
+            h, w = unary.shape[:2]
+            turn = ": channels come last here, jnp.moveaxis(image, 0, -1)"
+        else:
+            turn = ": one energy a pixel; resize one to the other's size"
+        raise JaxsegError(
+            f"unary has shape {unary.shape} and image {image.shape}; expected ({h}, {w}, L) and ({h}, {w}, 3){turn}"
+        )
+    if not isinstance(image, jax.core.Tracer) and jnp.issubdtype(image.dtype, jnp.floating):
+        low, high = float(jnp.min(image)), float(jnp.max(image))
+        whole = high <= 1 and bool(jnp.all(image == jnp.round(image)))
+        if low < 0 or high > 255 or (high <= 1 and not whole):
+            raise JaxsegError(f"image lies in {low:g}..{high:g}; expected 0..255, what a file holds: multiply by 255")
