@@ -3,8 +3,8 @@
 ``python benchmarks/crf.py [--data ../shared/data/crf] [--rounds 7] [--iterations 5 10] [--memory]``
 
 End to end, lattice included, in turns in one process. The ratio is jaxseg's time to pydensecrf's of the same round
-(median), and jaxseg's median to pydensecrf's best of all rounds. "gradient" is the time of forward and backward pass, of
-a loss of ``q`` with respect to the unary energies and both weights, as a multiple of forward. ``--memory`` prints
+(median), and jaxseg's median to pydensecrf's best of all rounds. "gradient" is the time of forward and backward pass,
+of a loss of ``q`` with respect to the unary energies and both weights, as a multiple of forward. ``--memory`` prints
 instead what the process's peak grows by, each in a process of its own. pydensecrf 1.0rc3 builds from its source
 distribution with Cython < 3 after removing the two generated .cpp files.
 """
@@ -23,6 +23,7 @@ import numpy as np
 from jaxseg.ops.crf import Bilateral, Gaussian, dense_crf
 
 SETTINGS = ((80, 13), (67, 3), (30, 5))
+FIGURES = ("jaxseg ms", "pydensecrf ms", "its best", "ratio", "to best", "gradient", "same labels", "mean dq")
 
 
 def theirs(unary: np.ndarray, image: np.ndarray, sxy: float, srgb: float, iterations: int) -> np.ndarray:
@@ -73,23 +74,16 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, nargs="+", default=(5, 10))
     parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
-    if args.memory:
-        print("| photograph | sxy, srgb | iterations | jaxseg MB | pydensecrf MB |\n|---|---|---|---|---|")
-    else:
-        print(
-            "| photograph | sxy, srgb | iterations | jaxseg ms | pydensecrf ms | best | ratio | to best | gradient | same labels | mean dq |"
-        )
-        print("|---|---|---|---|---|---|---|---|---|---|---|")
+    figures = ["jaxseg MB", "pydensecrf MB"] if args.memory else FIGURES
+    print("|", " | ".join(["photograph", "sxy, srgb", "iterations", *figures]), "|")
+    print("|" + "---|" * (3 + len(figures)))
     for name in ("china", "chelsea"):
         data = np.load(args.data / f"{name}.npz")
         for sxy, srgb in SETTINGS:
             for iterations in args.iterations:
                 case = (data["unary"].astype(np.float32), data["image"], sxy, srgb, iterations)
-                print(
-                    f"| {name} | {sxy}, {srgb} | {iterations} |",
-                    compare_memory(case) if args.memory else compare(case, args.rounds),
-                    flush=True,
-                )
+                result = compare_memory(case) if args.memory else compare(case, args.rounds)
+                print(f"| {name} | {sxy}, {srgb} | {iterations} |", result, flush=True)
 
 
 def compare_memory(case) -> str:

@@ -8,6 +8,9 @@ each value; :func:`resize_nearest` for any size), :func:`bed_of_nails` (each val
 is called so). The ways that give it up: :func:`conv` with a stride, :func:`max_pool`, :func:`avg_pool`,
 :func:`adaptive_avg_pool`.
 
+Of neighbourhoods in any space (position and colour): :func:`dense_crf`, with :func:`unary_from_logits` and its kin;
+:func:`build_lattice` with :func:`lattice_filter`, and :func:`exact_filter`.
+
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`. Of masks:
 :func:`largest_component`, :func:`mask_box`.
 """
@@ -15,6 +18,20 @@ Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_
 from jaxseg.ops.batch_norm import batch_norm
 from jaxseg.ops.components import largest_component, mask_box
 from jaxseg.ops.conv import conv
+from jaxseg.ops.crf import (
+    Bilateral,
+    CRFOutput,
+    Gaussian,
+    Lattice,
+    Pairwise,
+    build_lattice,
+    dense_crf,
+    exact_filter,
+    lattice_filter,
+    unary_from_labels,
+    unary_from_logits,
+    unary_from_probabilities,
+)
 from jaxseg.ops.crop import crop_resize, grid_boxes, paste_resize
 from jaxseg.ops.pooling import (
     adaptive_avg_pool,
@@ -30,16 +47,25 @@ from jaxseg.ops.resize import resize_bicubic, resize_bilinear, resize_nearest
 from jaxseg.ops.transposed_conv import bilinear_kernel, conv_matrix_1d, transposed_conv
 
 __all__ = [
+    "Bilateral",
+    "CRFOutput",
+    "Gaussian",
+    "Lattice",
+    "Pairwise",
     "adaptive_avg_pool",
     "avg_pool",
     "batch_norm",
     "bed_of_nails",
     "bilinear_kernel",
+    "build_lattice",
     "conv",
     "conv_matrix_1d",
     "crop_resize",
+    "dense_crf",
+    "exact_filter",
     "grid_boxes",
     "largest_component",
+    "lattice_filter",
     "mask_box",
     "max_pool",
     "max_pool_with_switches",
@@ -50,5 +76,8 @@ __all__ = [
     "resize_nearest",
     "switches_to_flat_indices",
     "transposed_conv",
+    "unary_from_labels",
+    "unary_from_logits",
+    "unary_from_probabilities",
     "unpool_nearest",
 ]

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from jaxseg.ops.crf.exact import exact_filter
 from jaxseg.ops.crf.lattice import Lattice, build_lattice
@@ -47,7 +48,9 @@ class Gaussian(NamedTuple):
 class Bilateral(NamedTuple):
     """Pixels alike in colour agree, far ones too: ``k = exp(-|p_i - p_j|^2 / (2 sxy^2) - |c_i - c_j|^2 / (2 srgb^2))``.
 
-    ``sxy``: a number or (x, y), in pixels; ``srgb``: a number or one a channel, in steps of 0..255.
+    ``sxy``: a number or (x, y), in pixels; ``srgb``: a number or one a channel, in steps of 0..255. Traced widths have
+    gradients: good ones of all pairs; on the lattice those of its barycentric weights, while its vertices come and go
+    with the widths, so there rather search (``jaxseg.infer.crf_search``).
     """
 
     sxy: Width = 80.0
@@ -66,13 +69,19 @@ class Pairwise(NamedTuple):
     normalization: Normalization | None = None
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("q", "num_vertices", "num_dropped"), meta_fields=("method",))
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("q", "logits", "num_vertices", "num_dropped"),
+    meta_fields=("method",),
+)
 @dataclass(frozen=True)
 class CRFOutput:
-    """``q [H, W, L]`` float32, the labels' probabilities; of the lattice with most vertices, how many it has and how
-    many found no room (a :class:`Gaussian` term's always do; 0 each for "exact"); the method that was taken."""
+    """``q [H, W, L]`` float32, the labels' probabilities, and ``logits``, of which they are the softmax; of the lattice
+    with most vertices, how many it has and how many found no room (a :class:`Gaussian` term's always do; 0 each for
+    "exact"); the method that was taken."""
 
     q: Array
+    logits: Array
     num_vertices: Array
     num_dropped: Array
     method: str
@@ -124,15 +133,15 @@ def dense_crf(
     couplings = [_coupling(t, compatibility, labels) for t in terms]
     normalizations = tuple(t.normalization or normalization for t in terms)
     widths = tuple(_learns_widths(t) for t in terms)
-    q = _mean_field(unary.astype(jnp.float32), where, couplings, iterations, normalizations, widths)
+    logits = _mean_field(unary.astype(jnp.float32), where, couplings, iterations, normalizations, widths)
     lattices = [x for t, x in zip(terms, where) if isinstance(x, Lattice) and not isinstance(t, Gaussian)]
     zero = jnp.zeros((), jnp.int32)
     num_vertices = jnp.max(jnp.stack([zero, *(x.num_vertices for x in lattices)]))
     num_dropped = jnp.max(jnp.stack([zero, *(x.num_dropped for x in lattices)]))
     if on_overflow == "nan" and lattices:
-        q = jnp.where(num_dropped > 0, jnp.nan, q)
+        logits = jnp.where(num_dropped > 0, jnp.nan, logits)
         _tell(num_vertices, num_dropped)
-    return CRFOutput(q, num_vertices, num_dropped, taken)
+    return CRFOutput(jax.nn.softmax(logits, axis=-1), logits, num_vertices, num_dropped, taken)
 
 
 def _place(term: Any, image: Array, method: str, max_vertices: int | None) -> Lattice | Array:
@@ -142,7 +151,7 @@ def _place(term: Any, image: Array, method: str, max_vertices: int | None) -> La
         sxy = _numbers("gaussian.sxy", term.sxy, 2)
         if method == "lattice":
             return _grid_lattice(h, w, *sxy)
-        return _positions(h, w) / np.asarray(sxy, np.float32)
+        return jnp.asarray(_positions(h, w) / np.asarray(sxy, np.float32))
     if isinstance(term, Bilateral):
         colours = image.reshape(h * w, -1).astype(jnp.float32)
         sxy, srgb = _width("sxy", term.sxy, 2), _width("srgb", term.srgb, colours.shape[1])
@@ -174,7 +183,7 @@ def _mean_field(
         return sum(messages, start=-unary), None
 
     logits, _ = lax.scan(update, -unary, None, length=iterations)
-    return jax.nn.softmax(logits, axis=-1).reshape(h, w, labels)
+    return logits.reshape(h, w, labels)
 
 
 def _kernel(where: Lattice | Array, normalization: Normalization, widths: bool) -> Any:
@@ -218,15 +227,15 @@ def _grid_lattice(h: int, w: int, x: float, y: float) -> Lattice:
 
 
 def _numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
         raise JaxsegError(
             f"{name} is a traced value, but its lattice is built before the program is compiled: pass a number, or to "
             "learn it a Pairwise term, its features the pixels' positions over the width"
         )
-    numbers = np.broadcast_to(np.asarray(value, np.float64), (count,))
-    if not (numbers > 0).all():
-        raise JaxsegError(f"{name} is {value}; a width must be positive")
-    return tuple(float(v) for v in numbers)
+    numbers = np.asarray(value, np.float64)
+    if numbers.shape not in ((), (count,)) or not (numbers > 0).all():
+        raise JaxsegError(f"{name} is {value}; expected a number or {count} of them, each of which must be positive")
+    return tuple(float(v) for v in np.broadcast_to(numbers, (count,)))
 
 
 def _width(name: str, value: Width, count: int) -> Array:
@@ -236,7 +245,7 @@ def _width(name: str, value: Width, count: int) -> Array:
 
 
 def _is_traced(value: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def _learns_widths(term: Any) -> bool:
@@ -254,7 +263,7 @@ def _tell(num_vertices: Array, num_dropped: Array) -> None:
                 num_vertices, num_dropped, num_vertices,
             )  # fmt: skip
 
-    if isinstance(num_dropped, jax.core.Tracer):
+    if isinstance(num_dropped, Tracer):
         told = partial(jax.debug.callback, tell)
         lax.cond(num_dropped > 0, told, lambda *_: None, num_vertices, num_dropped)
     else:
@@ -283,8 +292,9 @@ def _check(unary: Array, image: Array, iterations: int, method: str, on_overflow
         raise JaxsegError(
             f"unary has shape {unary.shape} and image {image.shape}; expected ({h}, {w}, L) and ({h}, {w}, 3){turn}"
         )
-    if not isinstance(image, jax.core.Tracer) and jnp.issubdtype(image.dtype, jnp.floating):
-        low, high = float(jnp.min(image)), float(jnp.max(image))
-        whole = high <= 1 and bool(jnp.all(image == jnp.round(image)))
-        if low < 0 or high > 255 or (high <= 1 and not whole):
+    if not isinstance(image, Tracer) and jnp.issubdtype(image.dtype, jnp.floating):
+        values = np.asarray(image, np.float32)
+        low, high = values.min(), values.max()
+        whole = high <= 1 and (values == values.round()).all()
+        if low < -0.5 or high > 255.5 or (high <= 1 and not whole):
             raise JaxsegError(f"image lies in {low:g}..{high:g}; expected 0..255, what a file holds: multiply by 255")

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from jaxseg.types import Array, JaxsegError
 
@@ -235,7 +236,7 @@ def _whole(halves: tuple[Array, Array]) -> Array:
 
 def _room(num_vertices: Array, n: int, d: int) -> int:
     """Room for all vertices, rounded up to quarters of a power of two; a guess where their number is not known yet."""
-    if isinstance(num_vertices, jax.core.Tracer):
+    if isinstance(num_vertices, Tracer):
         return max(n // 4, 4096)
     found = int(num_vertices)
     if found > (d + 1) * n:

@@ -78,9 +78,15 @@ def _once(f: Callable[[Array], Array], x: Array) -> Array:
     return lax.map(f, rows).reshape(-1)[: x.size].reshape(x.shape)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply_kernel(widths: bool, kernel: Kernel, values: Array) -> Array:
     """``K x`` for ``values [N, L]``. Without ``widths`` the kernel has no gradient, and nothing is kept for one."""
+    result: Any = _apply(widths, kernel, values)
+    return result
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _apply(widths: bool, kernel: Kernel, values: Array) -> Array:
+    del widths
     return _read(kernel.lattice, kernel.after, _table(kernel, values))
 
 
@@ -98,16 +104,16 @@ def _backward(widths: bool, saved: Any, g: Array) -> tuple[Any, Array]:
         return None, toward_values
     table, one = _table(kernel, values), jnp.ones_like(kernel.after)
     toward_weights = _dots(lattice, g * kernel.after, table) + _dots(lattice, values * kernel.before, back)
-    toward_kernel = {
-        "lattice": Lattice(**dict.fromkeys(Lattice._fields) | {"weights": toward_weights}),
-        "before": jnp.sum(values * _read(lattice, one, back), axis=1, keepdims=True),
-        "after": jnp.sum(g * _read(lattice, one, table), axis=1, keepdims=True),
-    }
     # What slots weigh follows from the lattice's weights: all of the gradient is already in theirs.
-    return Kernel(**dict.fromkeys(Kernel._fields) | toward_kernel), toward_values
+    none: Any = jax.tree.map(lambda _: None, kernel)
+    return none._replace(
+        lattice=none.lattice._replace(weights=toward_weights),
+        before=jnp.sum(values * _read(lattice, one, back), axis=1, keepdims=True),
+        after=jnp.sum(g * _read(lattice, one, table), axis=1, keepdims=True),
+    ), toward_values
 
 
-apply_kernel.defvjp(_forward, _backward)
+_apply.defvjp(_forward, _backward)
 
 
 def _table(kernel: Kernel, values: Array, reverse: bool = False) -> Array:
