@@ -9,7 +9,7 @@ is called so). The ways that give it up: :func:`conv` with a stride, :func:`max_
 :func:`adaptive_avg_pool`.
 
 Of neighbourhoods in any space (position and colour): :func:`dense_crf`, with :func:`unary_from_logits` and its kin;
-:func:`build_lattice` with :func:`lattice_filter`, and :func:`exact_filter`.
+:func:`build_lattice` with :func:`lattice_filter`, :func:`exact_filter`; :func:`mean_shift`.
 
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`. Of masks:
 :func:`largest_component`, :func:`mask_box`.
@@ -33,6 +33,7 @@ from jaxseg.ops.crf import (
     unary_from_probabilities,
 )
 from jaxseg.ops.crop import crop_resize, grid_boxes, paste_resize
+from jaxseg.ops.mean_shift import MeanShift, mean_shift
 from jaxseg.ops.pooling import (
     adaptive_avg_pool,
     avg_pool,
@@ -51,6 +52,7 @@ __all__ = [
     "CRFOutput",
     "Gaussian",
     "Lattice",
+    "MeanShift",
     "Pairwise",
     "adaptive_avg_pool",
     "avg_pool",
@@ -70,6 +72,7 @@ __all__ = [
     "max_pool",
     "max_pool_with_switches",
     "max_unpool",
+    "mean_shift",
     "paste_resize",
     "resize_bicubic",
     "resize_bilinear",
