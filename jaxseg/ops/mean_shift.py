@@ -1,5 +1,6 @@
 """Clusters as the peaks of a density: mean shift, the classical segmentation in the space of position and colour."""
 
+from functools import reduce
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -110,4 +111,4 @@ def _nearest(points: Array, modes: Array, valid: Array) -> Array:
 
 def _squares(a: Array, b: Array) -> Array:
     """Squared distances [A, B], by differences, so that near points keep their digits."""
-    return sum(jnp.square(a[:, k, None] - b[None, :, k]) for k in range(a.shape[1]))
+    return reduce(jnp.add, [jnp.square(a[:, k, None] - b[None, :, k]) for k in range(a.shape[1])])
