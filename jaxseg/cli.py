@@ -1,8 +1,8 @@
 """The command line: parsing only; the library does the work.
 
 jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ...]
-jaxseg eval --workdir DIR
-jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip]
+jaxseg eval --workdir DIR [--crf]
+jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
 jaxseg demo
 jaxseg models
 """
@@ -101,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     for sub in (evaluate, predict):
         sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
+        sub.add_argument(
+            "--crf", nargs="?", const="the run's", metavar="FILE",
+            help="refine by a dense CRF: settings from FILE, or from crf.json in the work directory (see crf_search)",
+        )  # fmt: skip
 
     demo = command("demo", "Train a small U-Net on built-in data and draw what it learnt: about two minutes on a CPU.")
     demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")

@@ -18,6 +18,7 @@ from jaxseg import config, viz
 from jaxseg.config import Experiment
 from jaxseg.types import JaxsegError
 
+RUNS_OWN = "the run's"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -46,11 +47,13 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score a run's checkpoint over its validation data; leaves ``eval.json`` and ``eval.png``."""
     from jaxseg.data import write_png
+    from jaxseg.infer.refine import refined_eval_step
     from jaxseg.train import evaluate as evaluation
     from jaxseg.train.checkpoint import write_json
 
     experiment, variables, step = evaluation.load_run(arguments.workdir, arguments.checkpoint)
-    scores, sheet = evaluation.evaluate(experiment, variables)
+    eval_step = refined_eval_step(experiment, _crf(arguments.crf, arguments.workdir)) if arguments.crf else None
+    scores, sheet = evaluation.evaluate(experiment, variables, eval_step=eval_step)
     print(f"{arguments.checkpoint} checkpoint, step {step}")
     _print_scores(experiment, scores)
     write_json(arguments.workdir / "eval.json", {"step": step, **scores})
@@ -62,11 +65,13 @@ def predict(arguments: argparse.Namespace) -> int:
     """Every picture gives ``NAME.png`` (the overlay) and ``NAME_label.png`` (the classes); a bad one is told and
     passed over, and the exit code is then 2."""
     from jaxseg.data import read_image, write_png
-    from jaxseg.infer import Ensemble, PictureProgress, Predictor
+    from jaxseg.infer import Ensemble, PictureProgress, Predictor, Refined
 
     files = _picture_files(arguments.images)
     options = {"tiles": _tiles(arguments), "scales": arguments.scales, "flip": arguments.flip}
     predictor = Ensemble(tuple(Predictor.load(w, arguments.checkpoint, **options) for w in arguments.workdir))
+    if arguments.crf:
+        predictor = Refined(predictor, _crf(arguments.crf, arguments.workdir[0]))
     classes, palette = predictor.classes, predictor.palette
     failed = 0
     with PictureProgress(len(files)) as progress:
@@ -84,6 +89,17 @@ def predict(arguments: argparse.Namespace) -> int:
             print(write_png(arguments.out / f"{file.stem}.png", picture))
             print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
     return 2 if failed else 0
+
+
+def _crf(given: str, workdir: Path) -> Any:
+    """The settings in the file that ``--crf`` names; by itself it means those that a search left with the run, or
+    else the usual ones."""
+    from jaxseg.infer import refine
+
+    file = workdir / refine.FILE if given == RUNS_OWN else Path(given)
+    crf = refine.CRF() if given == RUNS_OWN and not file.exists() else refine.CRF.read(file)
+    print(f"refined by {crf}", file=sys.stderr)
+    return crf
 
 
 def _tiles(arguments: argparse.Namespace) -> Any:

@@ -3,6 +3,7 @@
 from jaxseg.infer.augment import average_views
 from jaxseg.infer.predictor import Ensemble, Predictor
 from jaxseg.infer.progress import PictureProgress
+from jaxseg.infer.refine import CRF, Refined
 from jaxseg.infer.tiles import Tiles, tiled
 
-__all__ = ["Ensemble", "PictureProgress", "Predictor", "Tiles", "average_views", "tiled"]
+__all__ = ["CRF", "Ensemble", "PictureProgress", "Predictor", "Refined", "Tiles", "average_views", "tiled"]

@@ -2,6 +2,7 @@
 
 from jaxseg.models.cam import CAMVGG16, CAMResNet
 from jaxseg.models.contextual import ContextualNet
+from jaxseg.models.crf_as_rnn import CRFasRNN
 from jaxseg.models.deconvnet import DeconvNet, ProposalWise
 from jaxseg.models.deeplab import DeepLab, DeepLabResNet, DeepLabV1, DeepLabV2, MultiScale, deeplab_v2_resnet101
 from jaxseg.models.deeplab_v3 import DeepLabV3, DeepLabV3ResNet50, DeepLabV3ResNet101
@@ -20,6 +21,7 @@ from jaxseg.models.unet_resnet import UNetResNet, UNetResNet18, UNetResNet34, UN
 PAPERS = {
     "jaxseg.models.cam": "Zhou et al. 2016, Oquab et al. 2015",
     "jaxseg.models.contextual": "Chen, Qi et al. 2016",
+    "jaxseg.models.crf_as_rnn": "Zheng et al. 2015",
     "jaxseg.models.deconvnet": "Noh et al. 2015",
     "jaxseg.models.deeplab": "Chen, Papandreou et al. 2015, 2018 (v1, v2)",
     "jaxseg.models.deeplab_v3": "Chen et al. 2017",
@@ -47,6 +49,7 @@ __all__ = [
     "FRRNB",
     "PAPERS",
     "CAMResNet",
+    "CRFasRNN",
     "ContextualNet",
     "DeconvNet",
     "DeepLab",

@@ -19,10 +19,17 @@ from jaxseg.types import Batch, JaxsegError
 SHOWN = 6  # examples on the sheet that each evaluation draws, evenly from first to last: neighbours are often alike
 
 
-def evaluate(experiment: Experiment, variables: Any, *, shown: int = SHOWN) -> tuple[dict[str, Any], np.ndarray]:
-    """``(scores, contact sheet)`` of ``variables`` over the validation source."""
+def evaluate(
+    experiment: Experiment, variables: Any, *, shown: int = SHOWN, eval_step: Callable[..., Any] | None = None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """``(scores, contact sheet)`` of ``variables`` over the validation source.
+
+    ``eval_step``, ``(variables, metric state, batch) -> (metric state, predictions)``, stands in for what model and
+    task say by themselves.
+    """
     mesh = parallel.spread("jit", devices=experiment.devices)
-    return _evaluate(experiment, jax.jit(make_eval_step(experiment.model, experiment.task)), mesh, variables, shown)
+    eval_step = eval_step or jax.jit(make_eval_step(experiment.model, experiment.task))
+    return _evaluate(experiment, eval_step, mesh, variables, shown)
 
 
 def load_run(workdir: str | Path, which: str = "best") -> tuple[Experiment, Any, int]:

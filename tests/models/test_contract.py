@@ -10,6 +10,7 @@ import pytest
 from jaxseg.models import (
     FRRN,
     ContextualNet,
+    CRFasRNN,
     DeepLabResNet,
     DeepLabV1,
     DeepLabV2,
@@ -46,7 +47,12 @@ def multi_scale(dtype=jnp.float32):
     return MultiScale(on_resnet(DeepLabResNet, dtype=dtype))
 
 
+def crf_as_rnn(dtype=jnp.float32):
+    return CRFasRNN(UNet(K, base=4, depth=1, dropout=0.0, dtype=dtype), iterations=2, test_iterations=3)
+
+
 MODELS = {
+    "crf_as_rnn": crf_as_rnn,
     "full_resolution": partial(FullResolution, K, features=4, depth=3, norm="batch"),
     "unet": partial(UNet, K, base=4, depth=3, dropout=0.0),
     "unet_batch": partial(UNet, K, base=4, depth=2, norm="batch", dropout=0.0),
@@ -70,8 +76,8 @@ MODELS = {
     "deconvnet": partial(DeconvNet, K, base=4, fc_features=8, crop=32),
     "sliding_window": partial(SlidingWindow, K, kernels=(4, 4), top=1, features=4, fc_features=5),
 }
-VGG = ("fcn32s", "fcn16s", "deeplab_v1", "contextual", "deconvnet")  # slow, and like fcn8s or deeplab_v2
-SMALL = [name for name in MODELS if name not in VGG]
+SLOW = ("fcn32s", "fcn16s", "deeplab_v1", "contextual", "deconvnet", "crf_as_rnn")  # and like fcn8s, v2 or U-Net
+SMALL = [name for name in MODELS if name not in SLOW]
 
 
 def images(h, w, batch=2, seed=0):

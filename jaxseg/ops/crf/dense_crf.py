@@ -276,7 +276,7 @@ def _check(unary: Array, image: Array, iterations: int, method: str, on_overflow
             raise JaxsegError(f"{name} is {value!r}; it can be one of {', '.join(options)}")
     if iterations < 0:
         raise JaxsegError(f"iterations is {iterations}; it must not be negative")
-    if unary.ndim != 3 or not jnp.issubdtype(unary.dtype, jnp.floating):
+    if unary.ndim != 3 or not unary.size or not jnp.issubdtype(unary.dtype, jnp.floating):
         raise JaxsegError(f"unary is {unary.dtype} of shape {unary.shape}; expected floating point energies [H, W, L]")
     if image.ndim != 3:
         raise JaxsegError(f"image has shape {image.shape}; expected [H, W, 3]")

@@ -256,13 +256,11 @@ def test_room_that_suffices_says_nothing(caplog):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_flat_and_tiny_images(method):
-    for shape in ((1, 1, 2), (1, 7, 2), (5, 4, 1)):
-        for value in (0, 255):
-            unary, image = jnp.zeros(shape).at[0, 0, 0].set(-2.0), jnp.full((*shape[:2], 3), value, jnp.uint8)
-            run = jax.value_and_grad(lambda u, i=image: jnp.sum(dense_crf(u, i, method=method).q[0]))
-            value, gradient = run(unary)
-            assert np.isfinite(value)
-            assert np.isfinite(gradient).all()
+    for shape, value in (((1, 1, 2), 0), ((4, 3, 1), 255)):
+        unary, image = jnp.zeros(shape).at[0, 0, 0].set(-2.0), jnp.full((*shape[:2], 3), value, jnp.uint8)
+        value, gradient = jax.value_and_grad(lambda u, i=image: jnp.sum(dense_crf(u, i, method=method).q[0]))(unary)
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -308,6 +306,7 @@ def crf_of(unary_shape=(4, 6, 3), image=None, **options):
         (lambda: crf_of(image=np.zeros((3, 4, 6))), r"\(4, 6, 3\).*jnp.moveaxis\(image, 0, -1\)"),
         (lambda: crf_of((5, 6, 3)), r"expected \(4, 6, L\).*resize"),
         (lambda: crf_of((4, 6)), r"\[H, W, L\]"),
+        (lambda: crf_of((0, 6, 3), np.zeros((0, 6, 3))), r"shape \(0, 6, 3\)"),
         (lambda: crf_of(image=np.zeros((4, 6))), r"\[H, W, 3\]"),
         (lambda: crf_of(image=np.full((4, 6, 3), 0.4)), "multiply by 255"),
         (lambda: crf_of(image=np.full((4, 6, 3), -1.0)), r"-1\.\.-1"),
