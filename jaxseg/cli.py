@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (evaluate, predict):
         sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
         sub.add_argument(
-            "--crf", nargs="?", const="the run's", metavar="FILE",
+            "--crf", nargs="?", const="", metavar="FILE",
             help="refine by a dense CRF: settings from FILE, or from crf.json in the work directory (see crf_search)",
         )  # fmt: skip
 

@@ -18,7 +18,6 @@ from jaxseg import config, viz
 from jaxseg.config import Experiment
 from jaxseg.types import JaxsegError
 
-RUNS_OWN = "the run's"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -52,7 +51,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from jaxseg.train.checkpoint import write_json
 
     experiment, variables, step = evaluation.load_run(arguments.workdir, arguments.checkpoint)
-    eval_step = refined_eval_step(experiment, _crf(arguments.crf, arguments.workdir)) if arguments.crf else None
+    eval_step = None
+    if arguments.crf is not None:
+        eval_step = refined_eval_step(experiment, _crf(arguments.crf, arguments.workdir))
     scores, sheet = evaluation.evaluate(experiment, variables, eval_step=eval_step)
     print(f"{arguments.checkpoint} checkpoint, step {step}")
     _print_scores(experiment, scores)
@@ -70,7 +71,7 @@ def predict(arguments: argparse.Namespace) -> int:
     files = _picture_files(arguments.images)
     options = {"tiles": _tiles(arguments), "scales": arguments.scales, "flip": arguments.flip}
     predictor = Ensemble(tuple(Predictor.load(w, arguments.checkpoint, **options) for w in arguments.workdir))
-    if arguments.crf:
+    if arguments.crf is not None:
         predictor = Refined(predictor, _crf(arguments.crf, arguments.workdir[0]))
     classes, palette = predictor.classes, predictor.palette
     failed = 0
@@ -96,8 +97,8 @@ def _crf(given: str, workdir: Path) -> Any:
     else the usual ones."""
     from jaxseg.infer import refine
 
-    file = workdir / refine.FILE if given == RUNS_OWN else Path(given)
-    crf = refine.CRF() if given == RUNS_OWN and not file.exists() else refine.CRF.read(file)
+    file = Path(given) if given else workdir / refine.FILE
+    crf = refine.CRF.read(file) if given or file.exists() else refine.CRF()
     print(f"refined by {crf}", file=sys.stderr)
     return crf
 

@@ -25,9 +25,10 @@ from rich.table import Table
 from jaxseg.config import Experiment
 from jaxseg.data import pipeline
 from jaxseg.infer.refine import CRF, FILE, probabilities_of
+from jaxseg.metrics import segmentation_metric
 from jaxseg.ops import Bilateral, Gaussian, dense_crf, unary_from_probabilities
 from jaxseg.train.evaluate import load_run
-from jaxseg.types import VOID, JaxsegError
+from jaxseg.types import JaxsegError
 
 
 def search(
@@ -42,13 +43,13 @@ def search(
 ) -> dict[CRF | None, float]:
     """mIoU of the first ``images`` validation images by the bilateral term's settings, all else as in ``crf``; under
     None what the network reaches by itself."""
-    classes = len(experiment.data.val.classes)
-    counts: dict[CRF | None, np.ndarray] = {}
+    metric = segmentation_metric(len(experiment.data.val.classes))
+    update = jax.jit(metric.update)
+    states: dict[CRF | None, Any] = {}
 
     def count(settings: CRF | None, truth: np.ndarray, label: np.ndarray) -> None:
-        known = truth != VOID
-        pairs = np.bincount(classes * truth[known].astype(int) + label[known], minlength=classes**2)
-        counts[settings] = counts.get(settings, 0) + pairs.reshape(classes, classes)
+        predictions, batch = {"label": jnp.asarray(label[None], jnp.int32)}, {"label": jnp.asarray(truth[None])}
+        states[settings] = update(states.get(settings, metric.init()), predictions, batch)
 
     total = min(images, len(experiment.data.val))
     for image, truth, probabilities in track(_scored(experiment, variables, total), "refining", total=total):
@@ -60,7 +61,7 @@ def search(
                 labels = _refined_by_weight(probabilities, image, settings, weight)
                 for w, label in zip(weight, labels):
                     count(replace(settings, weight=w), truth, label)
-    return {settings: _miou(confusion) for settings, confusion in counts.items()}
+    return {settings: metric.compute(state)["miou"] for settings, state in states.items()}
 
 
 def _scored(e: Experiment, variables: Any, images: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -93,13 +94,8 @@ def _refined_by_weight(scores: np.ndarray, image: np.ndarray, crf: CRF, weights:
     return np.asarray(jax.vmap(refine)(jnp.asarray(weights, jnp.float32)))
 
 
-def _miou(confusion: np.ndarray) -> float:
-    """Over the classes that occur, in the truth or in the prediction."""
-    union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
-    return float(np.mean(confusion.diagonal()[union > 0] / union[union > 0]))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The command above; returns the exit code: 0, or 2 where the run cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, required=True, help="the folder that train was given")
     parser.add_argument("--images", type=int, default=20, help="validation images (%(default)s)")

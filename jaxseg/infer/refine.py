@@ -15,6 +15,7 @@ from jaxseg.config import Experiment
 from jaxseg.infer.bands import label_map
 from jaxseg.infer.predictor import Ensemble, Predictor
 from jaxseg.ops import Bilateral, Gaussian, dense_crf, unary_from_probabilities
+from jaxseg.train.checkpoint import write_json
 from jaxseg.types import Array, Batch, JaxsegError
 
 FILE = "crf.json"
@@ -45,7 +46,7 @@ class CRF:
         return np.asarray(crf.q)
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> "CRF":

@@ -227,7 +227,7 @@ def _grid_lattice(h: int, w: int, x: float, y: float) -> Lattice:
 
 
 def _numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+    if _is_traced(value):
         raise JaxsegError(
             f"{name} is a traced value, but its lattice is built before the program is compiled: pass a number, or to "
             "learn it a Pairwise term, its features the pixels' positions over the width"

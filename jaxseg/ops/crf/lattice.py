@@ -163,7 +163,7 @@ def _connect(found: _Found, room: int) -> Lattice:
     place = lax.iota(jnp.int32, c * n)
     is_first = jnp.concatenate([jnp.ones(1, bool), flat[1:] != flat[:-1]])
     start = jnp.full(room + 1, c * n, jnp.int32)
-    start = start.at[jnp.where(is_first, flat, room + 1)].set(place, unique_indices=True, mode="drop")
+    start = start.at[jnp.where(is_first, flat, room + 1)].set(place, mode="drop")
     slots, owners = _slots(found.points, flat, start)
     behind = _behind(found, start)
     before = jnp.full((c, room + 1), room, jnp.int32)

@@ -49,6 +49,7 @@ def lattice_filter(lattice: Lattice, values: Array, *, normalization: Normalizat
 
 
 def make_kernel(lattice: Lattice, normalization: Normalization) -> Kernel:
+    """What all filterings with a lattice share: its norm, which takes one filtering of ones, and its slots' weights."""
     n = lattice.weights.shape[1]
     used = lattice.slots >= 0
     entries = jnp.where(used, lattice.slots, 0)
