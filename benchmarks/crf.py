@@ -10,6 +10,8 @@ distribution with Cython < 3 after removing the two generated .cpp files.
 """
 
 import argparse
+import ctypes
+import gc
 import multiprocessing
 import resource
 import statistics
@@ -60,6 +62,8 @@ def seconds(call, *arguments) -> float:
 def growth(call, *arguments) -> float:
     """MB by which the process's peak grows; compiling and constants are paid before."""
     call(*arguments)
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed goes back to the system
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     call(*arguments)

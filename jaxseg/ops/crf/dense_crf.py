@@ -133,15 +133,15 @@ def dense_crf(
     couplings = [_coupling(t, compatibility, labels) for t in terms]
     normalizations = tuple(t.normalization or normalization for t in terms)
     widths = tuple(_learns_widths(t) for t in terms)
-    logits = _mean_field(unary.astype(jnp.float32), where, couplings, iterations, normalizations, widths)
     lattices = [x for t, x in zip(terms, where) if isinstance(x, Lattice) and not isinstance(t, Gaussian)]
     zero = jnp.zeros((), jnp.int32)
     num_vertices = jnp.max(jnp.stack([zero, *(x.num_vertices for x in lattices)]))
     num_dropped = jnp.max(jnp.stack([zero, *(x.num_dropped for x in lattices)]))
-    if on_overflow == "nan" and lattices:
-        logits = jnp.where(num_dropped > 0, jnp.nan, logits)
+    is_wrong = num_dropped > 0 if on_overflow == "nan" and lattices else None
+    if is_wrong is not None:
         _tell(num_vertices, num_dropped)
-    return CRFOutput(jax.nn.softmax(logits, axis=-1), logits, num_vertices, num_dropped, taken)
+    q, logits = _mean_field(unary.astype(jnp.float32), where, couplings, is_wrong, iterations, normalizations, widths)
+    return CRFOutput(q, logits, num_vertices, num_dropped, taken)
 
 
 def _place(term: Any, image: Array, method: str, max_vertices: int | None) -> Lattice | Array:
@@ -163,15 +163,17 @@ def _place(term: Any, image: Array, method: str, max_vertices: int | None) -> La
     return build_lattice(features, max_vertices=max_vertices) if method == "lattice" else features
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5))
+@partial(jax.jit, static_argnums=(4, 5, 6))
 def _mean_field(
     unary: Array,
     where: list[Lattice | Array],
     couplings: list[Array],
+    is_wrong: Array | None,
     iterations: int,
     normalizations: tuple[Normalization, ...],
     widths: tuple[bool, ...],
-) -> Array:
+) -> tuple[Array, Array]:
+    """Probabilities and logits ``[H, W, L]``; NaN if ``is_wrong``."""
     h, w, labels = unary.shape
     unary = unary.reshape(h * w, labels)
     kernels = [_kernel(*x) for x in zip(where, normalizations, widths)]
@@ -180,10 +182,13 @@ def _mean_field(
         # Logits are carried, not q: XLA's CPU compiler would compute them anew for each of softmax's passes.
         q = jax.nn.softmax(logits, axis=-1)
         messages = [kernel(_mix(coupling, q)) for kernel, coupling in zip(kernels, couplings)]
-        return sum(messages, start=-unary), None
+        return sum(messages, start=jnp.zeros_like(unary)) - unary, None
 
     logits, _ = lax.scan(update, -unary, None, length=iterations)
-    return logits.reshape(h, w, labels)
+    if is_wrong is not None:
+        logits = jnp.where(is_wrong, jnp.nan, logits)
+    logits = logits.reshape(h, w, labels)
+    return jax.nn.softmax(logits, axis=-1), logits
 
 
 def _kernel(where: Lattice | Array, normalization: Normalization, widths: bool) -> Any:

@@ -29,6 +29,8 @@ from jax.core import Tracer
 from jaxseg.types import Array, JaxsegError
 
 _SLOT = 8  # T: points summed at once; a vertex fills its last slot with zeros
+CHUNK = 1 << 14  # slots that are summed one after another: what their sums take stays in the processor's cache
+_STRIDE = 16  # S: one neighbour in so many is looked for among all vertices
 _BITS = 62  # of a corner's place and its point, as one whole number
 
 
@@ -191,6 +193,7 @@ def _slots(points: Array, vertex: Array, start: Array) -> tuple[Array, Array]:
     filled = -(-(start[1:] - start[:-1]) // _SLOT)
     first = jnp.cumsum(filled) - filled
     number = room + c * n // _SLOT  # never more: each vertex has one slot that is not full
+    number = number if number <= CHUNK else -(-number // CHUNK) * CHUNK
     shift = jnp.append(first * _SLOT - start[:-1], number * _SLOT)
     at = lax.iota(jnp.int32, c * n) + shift[vertex]
     entries = (points + n * np.arange(c, dtype=np.int32)[:, None]).reshape(-1)
@@ -200,29 +203,49 @@ def _slots(points: Array, vertex: Array, start: Array) -> tuple[Array, Array]:
 
 
 def _behind(found: _Found, start: Array) -> Array:
-    """The vertex one step behind each, [C, V] by direction, found by bisection; V where there is none."""
-    c, n = found.points.shape
+    """The vertex one step behind each, [C, V] by direction; V where there is none.
+
+    A step is the same for all vertices of a class, which ascend, so that what they step to ascends, too: one in S is
+    looked for among all vertices of its class, by bisection, and those between only between its place and the next's.
+    """
+    c = len(found.points)
     room = len(start) - 1
-    vertex = lax.iota(jnp.int32, room)
+    vertex = lax.iota(jnp.int32, -(-room // _STRIDE) * _STRIDE)
     ends = jnp.minimum(found.ends, room)
-    kind = jnp.sum(vertex[:, None] >= ends[None], axis=1, dtype=jnp.int32) % c  # [V] the class; those past the end: any
-    behind = (kind + 1) % c
-    low = jnp.broadcast_to(jnp.append(0, ends[:-1])[behind], (c, room))
-    high = end = jnp.broadcast_to(ends[behind], (c, room))
+    kind = jnp.minimum(jnp.sum(vertex[:, None] >= ends[None], axis=1, dtype=jnp.int32), c - 1)  # [V] the class
+    # What is looked for lies in the class after. With the first class put last, that ascends over all classes.
+    begin = (jnp.append(ends[:-1], room) - ends[0])[kind]
+    end = (jnp.append(ends[1:], room + ends[0]) - ends[0])[kind]
+    is_vertex = vertex < ends[-1]
     with jax.enable_x64(True):
-        places = _whole(found.places).reshape(-1)[jnp.minimum(start[:-1], c * n - 1)]
-        wanted = places[None] + _whole(found.steps)[kind].T  # [C, V]
+        places = _whole(found.places).reshape(-1)[jnp.minimum(start[:-1], found.points.size - 1)]
+        there = jnp.roll(places, -ends[0])
 
-        def halve(_: int, between: tuple[Array, Array]) -> tuple[Array, Array]:
-            low, high = between
-            middle = (low + high) // 2
-            later = places[jnp.minimum(middle, room - 1)] < wanted
-            is_open = low < high
-            return jnp.where(is_open & later, middle + 1, low), jnp.where(is_open & ~later, middle, high)
+        def along(steps: Array) -> Array:
+            wanted = jnp.pad(places, (0, len(vertex) - room)) + steps[kind]
+            wanted = jnp.where(is_vertex, wanted, jnp.iinfo(jnp.int64).max)
+            strided = _first_not_below(there, wanted[::_STRIDE], begin[::_STRIDE], end[::_STRIDE])
+            low, high = (jnp.repeat(x, _STRIDE) for x in (strided, jnp.append(strided[1:], room)))
+            at = _first_not_below(there, wanted, jnp.maximum(low, begin), jnp.minimum(high, end))
+            exists = (at < end) & is_vertex & (there[jnp.minimum(at, room - 1)] == wanted)
+            return jnp.where(exists, (at + ends[0]) % room, room)[:room]
 
-        low, _ = lax.fori_loop(0, room.bit_length(), halve, (low, high))
-        exists = (low < end) & (vertex < ends[-1])[None] & (places[jnp.minimum(low, room - 1)] == wanted)
-    return jnp.where(exists, low, room)
+        # One direction after another: together they would need C times the memory, and be no faster.
+        return lax.map(along, _whole(found.steps).T)
+
+
+def _first_not_below(ascending: Array, wanted: Array, low: Array, high: Array) -> Array:
+    """The first i in ``low <= i < high`` with ``ascending[i] >= wanted``, or ``high``, by bisection."""
+
+    def halve(_: int, between: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = between
+        middle = (low + high) // 2
+        is_below = ascending[jnp.minimum(middle, len(ascending) - 1)] < wanted
+        is_open = low < high
+        return jnp.where(is_open & is_below, middle + 1, low), jnp.where(is_open & ~is_below, middle, high)
+
+    rounds = 32 - lax.clz(jnp.max(high - low))
+    return lax.fori_loop(0, rounds, halve, (low, high))[0]
 
 
 def _halves(whole: Array) -> tuple[Array, Array]:
@@ -235,7 +258,7 @@ def _whole(halves: tuple[Array, Array]) -> Array:
 
 
 def _room(num_vertices: Array, n: int, d: int) -> int:
-    """Room for all vertices, rounded up to quarters of a power of two; a guess where their number is not known yet."""
+    """Room for all vertices, rounded up to eighths of a power of two; a guess where their number is not known yet."""
     if isinstance(num_vertices, Tracer):
         return max(n // 4, 4096)
     found = int(num_vertices)
@@ -244,5 +267,5 @@ def _room(num_vertices: Array, n: int, d: int) -> int:
             f"the features of the {n} points spread too far for a lattice of {d} dimensions: divide them by larger "
             "standard deviations"
         )
-    step = max(1 << max(found.bit_length() - 3, 0), 64)
+    step = max(1 << max(found.bit_length() - 4, 0), 64)
     return -(-found // step) * step

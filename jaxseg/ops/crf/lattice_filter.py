@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops.crf.lattice import Lattice
+from jaxseg.ops.crf.lattice import CHUNK, Lattice
 from jaxseg.types import Array, JaxsegError
 
 Normalization = Literal["symmetric", "before", "after", "none"]
@@ -120,9 +120,17 @@ _apply.defvjp(_forward, _backward)
 def _table(kernel: Kernel, values: Array, reverse: bool = False) -> Array:
     """The vertices' values after spreading and blurring, [V + 1, L]; in the transposed kernel if ``reverse``."""
     lattice, spread = kernel.lattice, kernel.spread_back if reverse else kernel.spread
-    sums = sum(spread[:, t, None] * values[kernel.points[:, t]] for t in range(spread.shape[1]))  # [M, L]
     table = jnp.zeros((lattice.neighbours.shape[-1], values.shape[1]))
-    table = table.at[lattice.owners].add(sums, indices_are_sorted=True, mode="promise_in_bounds")
+
+    def add(table: Array, slots: tuple[Array, ...]) -> tuple[Array, None]:
+        points, weights, owners = slots
+        sums = sum(weights[:, t, None] * values[points[:, t]] for t in range(weights.shape[1]))
+        return table.at[owners].add(sums, indices_are_sorted=True, mode="promise_in_bounds"), None
+
+    chunks = jax.tree.map(
+        lambda x: x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]), (kernel.points, spread, lattice.owners)
+    )
+    table, _ = lax.scan(add, table, chunks)
 
     def blur(table: Array, neighbours: Array) -> tuple[Array, None]:
         return table + 0.5 * (table[neighbours[0]] + table[neighbours[1]]), None
