@@ -29,7 +29,7 @@ def refined(workdir: Path, frames: int) -> np.ndarray:
     rows = []
     for i in np.linspace(0, len(data.val) - 1, frames).round().astype(int):
         sample = data.prepare(data.val[i], None)
-        image = viz.to_uint8(sample["image"])
+        image = (sample["image"] * 255).round().astype(np.uint8)
         probabilities = predictor.probabilities(image)
         after = {f"{n} iteration{'s' * (n > 1)}": replace(crf, iterations=n)(probabilities, image) for n in (1, 5, 10)}
         labels = {name: q.argmax(-1) for name, q in {"network": probabilities, **after}.items()}
@@ -65,8 +65,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--frames", type=int, default=4)
     args = parser.parse_args()
-    for name, picture in (("mean_shift", clusters()), ("crf", refined(args.workdir, args.frames))):
-        Image.fromarray(picture).save(args.out / f"{name}.jpg", quality=90)
+    for name, draw in (("crf", lambda: refined(args.workdir, args.frames)), ("mean_shift", clusters)):
+        Image.fromarray(draw()).save(args.out / f"{name}.jpg", quality=90)
         print(args.out / f"{name}.jpg")
 
 

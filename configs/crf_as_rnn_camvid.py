@@ -9,7 +9,9 @@ here.
 The network moves at a twentieth of the CRF's rate; its own scores are trained, too, with weight 0.4. (The paper, on
 PASCAL VOC with FCN-8s: stochastic gradient descent on single images, rate 1e-13 on losses summed over pixels.)
 
-Not measured yet.
+Measured: ``--fast`` on 2 CPU cores, begun from fcn_resnet_camvid's 0.548 (boundary F 0.466): val mIoU 0.581 (pixel
+accuracy 0.891, boundary F 0.548) after 300 steps of 4 windows in 8 min; a CRF with searched settings behind the same
+network, untrained: 0.570 (0.526). Not yet at 360x480.
 """
 
 import dataclasses

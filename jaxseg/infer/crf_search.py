@@ -1,6 +1,7 @@
 """Search of the CRF's settings on validation images, as DeepLab did it: the network's weights stay as they are.
 
-``python -m jaxseg.infer.crf_search --workdir RUN [--images 20] [--sxy 30 50 80] [--srgb 3 5 13] [--weight 1 3 5 10]``
+``python -m jaxseg.infer.crf_search --workdir RUN [--images 20] [--sxy 30 50 80] [--srgb 3 5 13] [--weight 1 3 5 10]
+[--smooth-sxy 3] [--smooth-weight 3]``
 
 Scores the first validation images with every combination of the bilateral term's width in pixels, its width in colour
 and its weight, prints mIoU from the best down, the network's own among them, and writes the best settings to
@@ -103,12 +104,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, values in grid.items():
         text = f"the bilateral term's {name} ({' '.join(f'{v:g}' for v in values)})"
         parser.add_argument(f"--{name}", type=float, nargs="+", default=values, help=text)
+    parser.add_argument("--smooth-sxy", type=float, default=3.0, help="the Gaussian term's width (%(default)g)")
+    parser.add_argument("--smooth-weight", type=float, default=3.0, help="the Gaussian term's weight (%(default)g)")
     parser.add_argument("--iterations", type=int, default=10, help="of the CRF (%(default)s)")
     options = parser.parse_args(arguments)
     try:
         experiment, variables, _ = load_run(options.workdir)
         tried = {name: getattr(options, name) for name in grid}
-        scores = search(experiment, variables, **tried, images=options.images, crf=CRF(iterations=options.iterations))
+        fixed = {name: getattr(options, name) for name in ("smooth_sxy", "smooth_weight", "iterations")}
+        scores = search(experiment, variables, **tried, images=options.images, crf=CRF(**fixed))
     except JaxsegError as error:
         print(f"jaxseg: {error}", file=sys.stderr)
         return 2

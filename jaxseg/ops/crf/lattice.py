@@ -77,7 +77,9 @@ def build_lattice(features: Array, *, max_vertices: int | None = None) -> Lattic
         max_vertices = _room(found.num_vertices, n, d)
     if max_vertices < 1:
         raise JaxsegError(f"max_vertices is {max_vertices}; it must be at least 1")
-    return _connect(found, min(max_vertices, (d + 1) * n))
+    lattice = _connect(found, min(max_vertices, (d + 1) * n))
+    # Programs that are not waited for take their memory while those before them still have theirs.
+    return lattice if isinstance(lattice.corners, Tracer) else jax.block_until_ready(lattice)
 
 
 class _Found(NamedTuple):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg.ops import build_lattice, exact_filter, lattice_filter
+from jaxseg.ops.crf.lattice import CHUNK
 from jaxseg.types import JaxsegError
 from tests.ops.crf import oracle
 
@@ -23,6 +24,16 @@ def test_filter_is_adams_et_al(d):
     lattice = build_lattice(jnp.asarray(features))
     assert lattice.num_vertices == vertices
     assert lattice.num_dropped == 0
+    np.testing.assert_allclose(lattice_filter(lattice, jnp.asarray(values)), expected, rtol=1e-4, atol=2e-5)
+
+
+def test_filter_of_many_vertices():
+    """More slots than are summed at once, and neighbours far enough apart for the search between those of a few."""
+    features, values = cloud(12000, 2, 60.0), cloud(12000, 1, 1.0, seed=1)
+    expected, vertices = oracle.lattice_filter(features, values)
+    lattice = build_lattice(jnp.asarray(features))
+    assert lattice.num_vertices == vertices
+    assert len(lattice.slots) >= 2 * CHUNK
     np.testing.assert_allclose(lattice_filter(lattice, jnp.asarray(values)), expected, rtol=1e-4, atol=2e-5)
 
 
