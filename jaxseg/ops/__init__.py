@@ -11,11 +11,29 @@ is called so). The ways that give it up: :func:`conv` with a stride, :func:`max_
 Of neighbourhoods in any space (position and colour): :func:`dense_crf`, with :func:`unary_from_logits` and its kin;
 :func:`build_lattice` with :func:`lattice_filter`, :func:`exact_filter`; :func:`mean_shift`.
 
+Of boxes: :func:`box_iou` and its kin, :func:`encode_boxes` and :func:`decode_boxes`, :func:`anchor_cells` with
+:func:`grid_anchors`, :func:`multibox_anchors`; :func:`match` and :func:`sample`; :func:`nms`, :func:`batched_nms`,
+:func:`soft_nms`; :func:`roi_align`, :func:`roi_pool` and, on a pyramid, :func:`multilevel_roi_align` with
+:func:`feature_levels`.
+
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`. Of masks:
 :func:`largest_component`, :func:`mask_box`.
 """
 
+from jaxseg.ops.anchors import anchor_cells, feature_levels, grid_anchors, multibox_anchors
 from jaxseg.ops.batch_norm import batch_norm
+from jaxseg.ops.boxes import (
+    box_area,
+    box_ioa,
+    box_iou,
+    clip_boxes,
+    complete_box_iou,
+    convert_boxes,
+    decode_boxes,
+    distance_box_iou,
+    encode_boxes,
+    generalized_box_iou,
+)
 from jaxseg.ops.components import largest_component, mask_box
 from jaxseg.ops.conv import conv
 from jaxseg.ops.crf import (
@@ -33,7 +51,9 @@ from jaxseg.ops.crf import (
     unary_from_probabilities,
 )
 from jaxseg.ops.crop import crop_resize, grid_boxes, paste_resize
+from jaxseg.ops.matching import Matches, Sample, match, sample
 from jaxseg.ops.mean_shift import MeanShift, mean_shift
+from jaxseg.ops.nms import Kept, SoftlyKept, batched_nms, nms, soft_nms
 from jaxseg.ops.pooling import (
     adaptive_avg_pool,
     avg_pool,
@@ -45,38 +65,65 @@ from jaxseg.ops.pooling import (
     unpool_nearest,
 )
 from jaxseg.ops.resize import resize_bicubic, resize_bilinear, resize_nearest
+from jaxseg.ops.roi import multilevel_roi_align, roi_align, roi_pool
 from jaxseg.ops.transposed_conv import bilinear_kernel, conv_matrix_1d, transposed_conv
 
 __all__ = [
     "Bilateral",
     "CRFOutput",
     "Gaussian",
+    "Kept",
     "Lattice",
+    "Matches",
     "MeanShift",
     "Pairwise",
+    "Sample",
+    "SoftlyKept",
     "adaptive_avg_pool",
+    "anchor_cells",
     "avg_pool",
     "batch_norm",
+    "batched_nms",
     "bed_of_nails",
     "bilinear_kernel",
+    "box_area",
+    "box_ioa",
+    "box_iou",
     "build_lattice",
+    "clip_boxes",
+    "complete_box_iou",
     "conv",
     "conv_matrix_1d",
+    "convert_boxes",
     "crop_resize",
+    "decode_boxes",
     "dense_crf",
+    "distance_box_iou",
+    "encode_boxes",
     "exact_filter",
+    "feature_levels",
+    "generalized_box_iou",
+    "grid_anchors",
     "grid_boxes",
     "largest_component",
     "lattice_filter",
     "mask_box",
+    "match",
     "max_pool",
     "max_pool_with_switches",
     "max_unpool",
     "mean_shift",
+    "multibox_anchors",
+    "multilevel_roi_align",
+    "nms",
     "paste_resize",
     "resize_bicubic",
     "resize_bilinear",
     "resize_nearest",
+    "roi_align",
+    "roi_pool",
+    "sample",
+    "soft_nms",
     "switches_to_flat_indices",
     "transposed_conv",
     "unary_from_labels",
