@@ -42,7 +42,8 @@ class Lattice(NamedTuple):
 
     corners: Array  # [C, N] the vertex at each corner; V where it found no room
     weights: Array  # [C, N] barycentric, sum 1 over C; the only part with a gradient
-    slots: Array  # [M, T] entries c * N + n of one vertex; -1 where empty
+    points: Array  # [M, T] those in each slot, which all touch one vertex
+    shares: Array  # [M, T] their weights there; 0 where the slot is empty
     owners: Array  # [M] the vertex of each slot, ascending
     neighbours: Array  # [C, 2, V + 1] before and behind, along each direction
     num_vertices: Array  # []
@@ -168,7 +169,8 @@ def _connect(found: _Found, room: int) -> Lattice:
     is_first = jnp.concatenate([jnp.ones(1, bool), flat[1:] != flat[:-1]])
     start = jnp.full(room + 1, c * n, jnp.int32)
     start = start.at[jnp.where(is_first, flat, room + 1)].set(place, mode="drop")
-    slots, owners = _slots(found.points, flat, start)
+    entries, owners = _slots(found.points, flat, start)
+    shares = jnp.where(entries < 0, 0.0, lax.stop_gradient(found.weights).reshape(-1)[jnp.maximum(entries, 0)])
     behind = _behind(found, start)
     before = jnp.full((c, room + 1), room, jnp.int32)
     before = jnp.stack([b.at[to].set(lax.iota(jnp.int32, room), mode="drop") for b, to in zip(before, behind)])
@@ -177,7 +179,8 @@ def _connect(found: _Found, room: int) -> Lattice:
     return Lattice(
         corners=corners,
         weights=found.weights,
-        slots=slots,
+        points=jnp.maximum(entries, 0) % n,
+        shares=shares,
         owners=owners,
         neighbours=jnp.stack([before, behind], axis=1),
         num_vertices=found.num_vertices,
@@ -186,7 +189,7 @@ def _connect(found: _Found, room: int) -> Lattice:
 
 
 def _slots(points: Array, vertex: Array, start: Array) -> tuple[Array, Array]:
-    """Entries ``c * N + n`` cut into slots of T of one vertex each, and the slots' vertices.
+    """Entries ``c * N + n`` cut into slots of T of one vertex each, -1 where empty, and the slots' vertices.
 
     ``vertex [C * N]`` ascends; those of vertex v begin at ``start[v]``, and what found no room at ``start[V]``.
     """

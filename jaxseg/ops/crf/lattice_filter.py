@@ -15,14 +15,11 @@ Normalization = Literal["symmetric", "before", "after", "none"]
 
 
 class Kernel(NamedTuple):
-    """A lattice with its normalisation, ``K = diag(after) S' B S diag(before)``, and what its slots weigh."""
+    """A lattice with its normalisation, ``K = diag(after) S' B S diag(before)``."""
 
     lattice: Lattice
     before: Array  # [N, 1]
     after: Array  # [N, 1]
-    points: Array  # [M, T] of the slots
-    spread: Array  # [M, T] weights * before, of the slots
-    spread_back: Array  # [M, T] weights * after: of the transposed kernel
 
 
 def lattice_filter(lattice: Lattice, values: Array, *, normalization: Normalization = "none") -> Array:
@@ -49,16 +46,10 @@ def lattice_filter(lattice: Lattice, values: Array, *, normalization: Normalizat
 
 
 def make_kernel(lattice: Lattice, normalization: Normalization) -> Kernel:
-    """What all filterings with a lattice share: its norm, which takes one filtering of ones, and its slots' weights."""
-    n = lattice.weights.shape[1]
-    used = lattice.slots >= 0
-    entries = jnp.where(used, lattice.slots, 0)
-    weights = jnp.where(used, lattice.weights.reshape(-1)[entries], 0.0)
-    points = entries % n
-    one = jnp.ones((n, 1))
-    total = apply_kernel(True, Kernel(lattice, one, one, points, weights, weights), one)
-    before, after = norms(total, normalization)
-    return Kernel(lattice, before, after, points, weights * before[points, 0], weights * after[points, 0])
+    """A lattice with its norm, which takes one filtering of ones."""
+    one = jnp.ones((lattice.weights.shape[1], 1))
+    before, after = norms(apply_kernel(True, Kernel(lattice, one, one), one), normalization)
+    return Kernel(lattice, before, after)
 
 
 def norms(total: Array, normalization: Normalization) -> tuple[Array, Array]:
@@ -105,7 +96,7 @@ def _backward(widths: bool, saved: Any, g: Array) -> tuple[Any, Array]:
         return None, toward_values
     table, one = _table(kernel, values), jnp.ones_like(kernel.after)
     toward_weights = _dots(lattice, g * kernel.after, table) + _dots(lattice, values * kernel.before, back)
-    # What slots weigh follows from the lattice's weights: all of the gradient is already in theirs.
+    # The slots' shares are the lattice's weights again: all of the gradient is already in theirs.
     none: Any = jax.tree.map(lambda _: None, kernel)
     return none._replace(
         lattice=none.lattice._replace(weights=toward_weights),
@@ -119,16 +110,17 @@ _apply.defvjp(_forward, _backward)
 
 def _table(kernel: Kernel, values: Array, reverse: bool = False) -> Array:
     """The vertices' values after spreading and blurring, [V + 1, L]; in the transposed kernel if ``reverse``."""
-    lattice, spread = kernel.lattice, kernel.spread_back if reverse else kernel.spread
+    lattice, scale = kernel.lattice, kernel.after if reverse else kernel.before
     table = jnp.zeros((lattice.neighbours.shape[-1], values.shape[1]))
 
     def add(table: Array, slots: tuple[Array, ...]) -> tuple[Array, None]:
         points, weights, owners = slots
+        weights = weights * scale[points, 0]
         sums = sum(weights[:, t, None] * values[points[:, t]] for t in range(weights.shape[1]))
         return table.at[owners].add(sums, indices_are_sorted=True, mode="promise_in_bounds"), None
 
     chunks = jax.tree.map(
-        lambda x: x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]), (kernel.points, spread, lattice.owners)
+        lambda x: x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]), (lattice.points, lattice.shares, lattice.owners)
     )
     table, _ = lax.scan(add, table, chunks)
 

@@ -33,7 +33,7 @@ def test_filter_of_many_vertices():
     expected, vertices = oracle.lattice_filter(features, values)
     lattice = build_lattice(jnp.asarray(features))
     assert lattice.num_vertices == vertices
-    assert len(lattice.slots) >= 2 * CHUNK
+    assert len(lattice.points) >= 2 * CHUNK
     np.testing.assert_allclose(lattice_filter(lattice, jnp.asarray(values)), expected, rtol=1e-4, atol=2e-5)
 
 
