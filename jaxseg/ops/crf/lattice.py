@@ -29,7 +29,7 @@ from jax.core import Tracer
 from jaxseg.types import Array, JaxsegError
 
 _SLOT = 8  # T: points summed at once; a vertex fills its last slot with zeros
-CHUNK = 1 << 14  # slots that are summed one after another: what their sums take stays in the processor's cache
+CHUNK = 1 << 14  # slots summed at a time: what their sums take stays in the processor's cache
 _STRIDE = 16  # S: one neighbour in so many is looked for among all vertices
 _BITS = 62  # of a corner's place and its point, as one whole number
 
