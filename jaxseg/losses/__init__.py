@@ -14,6 +14,7 @@ from jaxseg.losses.binary import binary_cross_entropy
 from jaxseg.losses.border import unet_weight_map
 from jaxseg.losses.box import l1, l2, smooth_l1
 from jaxseg.losses.class_weights import frequency_weights
+from jaxseg.losses.detection import mask_loss, roi_losses, rpn_losses
 from jaxseg.losses.mixed import cross_entropy_and_dice
 from jaxseg.losses.overlap import dice, jaccard, lovasz_softmax, tversky
 from jaxseg.losses.pixel import cross_entropy, focal, ohem_cross_entropy
@@ -32,7 +33,10 @@ __all__ = [
     "l1",
     "l2",
     "lovasz_softmax",
+    "mask_loss",
     "ohem_cross_entropy",
+    "roi_losses",
+    "rpn_losses",
     "smooth_l1",
     "split_void",
     "tversky",

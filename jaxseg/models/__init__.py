@@ -7,11 +7,13 @@ from jaxseg.models.deconvnet import DeconvNet, ProposalWise
 from jaxseg.models.deeplab import DeepLab, DeepLabResNet, DeepLabV1, DeepLabV2, MultiScale, deeplab_v2_resnet101
 from jaxseg.models.deeplab_v3 import DeepLabV3, DeepLabV3ResNet50, DeepLabV3ResNet101
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus, DeepLabV3PlusResNet50, DeepLabV3PlusResNet101
+from jaxseg.models.faster_rcnn import FasterRCNN, FasterRCNNResNet50, FasterRCNNResNet101
 from jaxseg.models.fcn import FCN, FCN8s, FCN16s, FCN32s, FCNResNet, FCNResNet50, FCNResNet101
 from jaxseg.models.frrn import FRRN, FRRNA, FRRNB
 from jaxseg.models.full_resolution import FullResolution
 from jaxseg.models.fusionnet import FusionNet
 from jaxseg.models.localizer import Localizer, LocalizerResNet18, LocalizerResNet50
+from jaxseg.models.mask_rcnn import MaskRCNN, MaskRCNNResNet50, MaskRCNNResNet101
 from jaxseg.models.pspnet import PSPNet, PSPNetResNet50, PSPNetResNet101
 from jaxseg.models.resnet import ResNetClassifier
 from jaxseg.models.sliding_window import SlidingWindow
@@ -26,12 +28,14 @@ PAPERS = {
     "jaxseg.models.deeplab": "Chen, Papandreou et al. 2015, 2018 (v1, v2)",
     "jaxseg.models.deeplab_v3": "Chen et al. 2017",
     "jaxseg.models.deeplab_v3_plus": "Chen et al. 2018",
+    "jaxseg.models.faster_rcnn": "Ren et al. 2015, Lin et al. 2017",
     "jaxseg.models.fcn": "Long et al. 2015",
     "jaxseg.models.frrn": "Pohlen et al. 2017",
     "jaxseg.models.full_resolution": "the course's first network",
     "jaxseg.models.fusionnet": "Quan et al. 2016",
     "jaxseg.models.lesions": "Veit et al. 2016",
     "jaxseg.models.localizer": "Sermanet et al. 2014, Toshev & Szegedy 2014",
+    "jaxseg.models.mask_rcnn": "He et al. 2017",
     "jaxseg.models.pspnet": "Zhao et al. 2017",
     "jaxseg.models.resnet": "He et al. 2016, Zagoruyko & Komodakis 2016",
     "jaxseg.models.sliding_window": "Ciresan et al. 2012",
@@ -68,11 +72,17 @@ __all__ = [
     "FCNResNet",
     "FCNResNet50",
     "FCNResNet101",
+    "FasterRCNN",
+    "FasterRCNNResNet50",
+    "FasterRCNNResNet101",
     "FullResolution",
     "FusionNet",
     "Localizer",
     "LocalizerResNet18",
     "LocalizerResNet50",
+    "MaskRCNN",
+    "MaskRCNNResNet50",
+    "MaskRCNNResNet101",
     "MultiScale",
     "PSPNet",
     "PSPNetResNet50",

@@ -1,6 +1,8 @@
 """Flax (linen) building blocks and backbones. Stateless: ``module.apply(variables, x, train=...)``."""
 
+from jaxseg.nn.fpn import FPN, ResNetFPN
 from jaxseg.nn.layers import CAFFE, IMAGENET, Conv, ConvTranspose, Dropout, Norm, Normalization, he_normal
+from jaxseg.nn.rcnn_config import DETECTRON2, TORCHVISION, RCNNConfig
 from jaxseg.nn.resnet import (
     ResNet,
     ResNet18,
@@ -15,19 +17,24 @@ from jaxseg.nn.vgg import VGG16
 
 __all__ = [
     "CAFFE",
+    "DETECTRON2",
+    "FPN",
     "IMAGENET",
+    "TORCHVISION",
     "VGG16",
     "Conv",
     "ConvTranspose",
     "Dropout",
     "Norm",
     "Normalization",
+    "RCNNConfig",
     "ResNet",
     "ResNet18",
     "ResNet34",
     "ResNet50",
     "ResNet101",
     "ResNet152",
+    "ResNetFPN",
     "WideResNet50",
     "WideResNet101",
     "he_normal",

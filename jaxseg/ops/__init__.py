@@ -14,10 +14,10 @@ Of neighbourhoods in any space (position and colour): :func:`dense_crf`, with :f
 Of boxes: :func:`box_iou` and its kin, :func:`encode_boxes` and :func:`decode_boxes`, :func:`anchor_cells` with
 :func:`grid_anchors`, :func:`multibox_anchors`; :func:`match` and :func:`sample`; :func:`nms`, :func:`batched_nms`,
 :func:`soft_nms`; :func:`roi_align`, :func:`roi_pool` and, on a pyramid, :func:`multilevel_roi_align` with
-:func:`feature_levels`.
+:func:`feature_levels`. A detector's two steps made of them: :func:`propose` and :func:`detect`.
 
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`. Of masks:
-:func:`largest_component`, :func:`mask_box`.
+:func:`crop_masks` and :func:`paste_masks`, :func:`largest_component`, :func:`mask_box`.
 """
 
 from jaxseg.ops.anchors import anchor_cells, feature_levels, grid_anchors, multibox_anchors
@@ -51,7 +51,9 @@ from jaxseg.ops.crf import (
     unary_from_probabilities,
 )
 from jaxseg.ops.crop import crop_resize, grid_boxes, paste_resize
-from jaxseg.ops.matching import Matches, Sample, match, sample
+from jaxseg.ops.detections import Detections, Proposals, detect, propose
+from jaxseg.ops.masks import crop_masks, paste_masks
+from jaxseg.ops.matching import NEGATIVE, NEUTRAL, POSITIVE, Matches, Sample, match, sample
 from jaxseg.ops.mean_shift import MeanShift, mean_shift
 from jaxseg.ops.nms import Kept, SoftlyKept, batched_nms, nms, soft_nms
 from jaxseg.ops.pooling import (
@@ -69,14 +71,19 @@ from jaxseg.ops.roi import multilevel_roi_align, roi_align, roi_pool
 from jaxseg.ops.transposed_conv import bilinear_kernel, conv_matrix_1d, transposed_conv
 
 __all__ = [
+    "NEGATIVE",
+    "NEUTRAL",
+    "POSITIVE",
     "Bilateral",
     "CRFOutput",
+    "Detections",
     "Gaussian",
     "Kept",
     "Lattice",
     "Matches",
     "MeanShift",
     "Pairwise",
+    "Proposals",
     "Sample",
     "SoftlyKept",
     "adaptive_avg_pool",
@@ -95,9 +102,11 @@ __all__ = [
     "conv",
     "conv_matrix_1d",
     "convert_boxes",
+    "crop_masks",
     "crop_resize",
     "decode_boxes",
     "dense_crf",
+    "detect",
     "distance_box_iou",
     "encode_boxes",
     "exact_filter",
@@ -116,7 +125,9 @@ __all__ = [
     "multibox_anchors",
     "multilevel_roi_align",
     "nms",
+    "paste_masks",
     "paste_resize",
+    "propose",
     "resize_bicubic",
     "resize_bilinear",
     "resize_nearest",

@@ -89,7 +89,7 @@ def multilevel_roi_align(
     flat = jnp.concatenate([f.reshape(-1, f.shape[-1]) for f in features])
     level = jnp.clip(level, 0, len(features) - 1)
     scaled = boxes.astype(jnp.float32) * jnp.asarray(spatial_scales, jnp.float32)[level][:, None]
-    axis = partial(_taps, ratio=sampling_ratio, most=max_samples, aligned=aligned)
+    axis = partial(bin_taps, ratio=sampling_ratio, most=max_samples, aligned=aligned)
     x, wx = axis(scaled[:, 0], scaled[:, 2], q, jnp.asarray(w)[level])
     y, wy = axis(scaled[:, 1], scaled[:, 3], p, jnp.asarray(h)[level])
     rows = jnp.asarray(begins)[level][:, None, None] + y * jnp.asarray(w)[level][:, None, None]
@@ -97,7 +97,7 @@ def multilevel_roi_align(
     return pool(flat, rows, wy, x, wx)
 
 
-def _taps(
+def bin_taps(
     start: Array, end: Array, bins: int, size: Array, *, ratio: int, most: int, aligned: bool
 ) -> tuple[Array, Array]:
     """The places along an axis that each bin reads, ``[N, bins, 2S]`` int32, two a sample, and their weights."""

@@ -37,9 +37,8 @@ def make_train_step(
             params = jax.tree.map(lambda p, f: p if f else jax.lax.stop_gradient(p), params, factors)
         variables = {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
         outputs: Any
-        outputs, updated = model.apply(
-            variables, *task.inputs(batch), train=True, mutable=["batch_stats"], rngs={"dropout": key}
-        )
+        rngs = {"dropout": key, "sampling": jax.random.fold_in(key, 1)}
+        outputs, updated = model.apply(variables, *task.inputs(batch), train=True, mutable=["batch_stats"], rngs=rngs)
         loss, terms = task.loss(outputs, batch)
         return loss, (updated.get("batch_stats", batch_stats), terms)
 

@@ -1,5 +1,10 @@
 """torchvision's names for our layers, to read its published weights: ``to_jaxseg(variables, arrays, DEEPLAB_V3)``."""
 
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
 from jaxseg.weights.match import Patterns
 from jaxseg.weights.vgg import VGG16_LAYERS
 
@@ -51,3 +56,46 @@ DEEPLAB_V3: Patterns = (
     (r"^score$", "classifier.4"),
 )
 """deeplabv3_resnet50 and 101 (:class:`jaxseg.models.DeepLabV3`)."""
+
+MASK_RCNN: Patterns = (
+    (r"^detector/", ""),
+    (r"^backbone/resnet/", "backbone/body/"),
+    (r"(layer\d)_(\d+)", r"\1.\2"),
+    (r"downsample_conv", "downsample.0"),
+    (r"downsample_bn", "downsample.1"),
+    (r"^backbone/fpn/(inner|layer)(\d)$", r"backbone/fpn/\1_blocks/\2/0"),
+    (r"^backbone/fpn/(inner|layer)(\d)_bn$", r"backbone/fpn/\1_blocks/\2/1"),
+    (r"^rpn/conv(\d)$", r"rpn/head/conv/\1/0"),
+    (r"^rpn/(cls_logits|bbox_pred)$", r"rpn/head/\1"),
+    (r"^(box|mask)_head/conv(\d)/conv$", r"roi_heads/\1_head/\2/0"),
+    (r"^(box|mask)_head/conv(\d)/bn$", r"roi_heads/\1_head/\2/1"),
+    (r"^box_head/fc$", "roi_heads/box_head/5"),
+    (r"^box_(head|predictor)/", r"roi_heads/box_\1/"),
+    (r"^mask_head/(conv5_mask|mask_fcn_logits)$", r"roi_heads/mask_predictor/\1"),
+)
+"""fasterrcnn and maskrcnn_resnet50_fpn and _v2, of arrays that went through :func:`detector_arrays`."""
+
+
+def detector_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A detector's arrays under today's names, without what belongs to background alone.
+
+    The published files have names of torchvision's first version, which itself translates them; and a transform and a
+    mask for background, of which nothing is ever made.
+    """
+    renamed = {}
+    for name, value in arrays.items():
+        for pattern, replacement in _OLD_NAMES:
+            name = re.sub(pattern, replacement, name)
+        if re.search(r"box_predictor\.bbox_pred\.", name):
+            value = value[4:]
+        elif re.search(r"mask_predictor\.mask_fcn_logits\.", name):
+            value = value[1:]
+        renamed[name] = value
+    return renamed
+
+
+_OLD_NAMES = (
+    (r"fpn\.(inner|layer)_blocks\.(\d)\.(weight|bias)$", r"fpn.\1_blocks.\2.0.\3"),
+    (r"rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1"),
+    (r"mask_head\.mask_fcn(\d)\.", lambda found: f"mask_head.{int(found[1]) - 1}.0."),
+)

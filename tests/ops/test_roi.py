@@ -43,7 +43,7 @@ def uncompiled():
     import_torchvision()
     from torchvision.ops.roi_align import _roi_align
 
-    return _roi_align.__wrapped__
+    return _roi_align
 
 
 def torchvisions(x, boxes, size, scale, ratio, aligned):

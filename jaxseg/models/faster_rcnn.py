@@ -1,0 +1,279 @@
+"""Faster R-CNN (Ren et al. 2015): a region proposal network and Fast R-CNN's second stage on the same features.
+
+Followed: anchors of several sizes and shapes at every place; objectness and a transform of each by a 3x3 convolution
+and two 1x1 (section 3.1); anchors matched at 0.7 and 0.3 and, for every object, those that overlap it most, 256 of an
+image sampled (3.1.2); proposals thinned at 0.7; proposals and the true boxes matched anew in every step, 512 sampled, a
+quarter of them objects. All is trained jointly: the gradient through the proposals' coordinates is left out, as in
+the paper's approximate joint training (section 3.2).
+
+On a feature pyramid (Lin et al. 2017, section 4): each level has anchors of one size, the network's layers serve all
+levels, and a region is read, by RoIAlign, from the level that its size says. What differs between torchvision's and
+detectron2's is in :class:`jaxseg.nn.RCNNConfig`.
+
+Shapes are fixed: an image has A anchors, R proposals and D detections, each with ``valid``.
+"""
+
+from functools import partial
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxseg import ops
+from jaxseg.nn import Conv, ResNet50, ResNet101
+from jaxseg.nn.fpn import FPN, ResNetFPN
+from jaxseg.nn.layers import NormKind, pad_to_multiple
+from jaxseg.nn.rcnn_config import TORCHVISION, RCNNConfig
+from jaxseg.nn.roi_heads import BoxPredictor, ConvFC, TwoFC, flattened
+from jaxseg.types import Array, JaxsegError, Outputs, example_indices
+
+
+class RPNHead(nn.Module):
+    """Levels ``[B, H, W, C]`` -> for each objectness ``[B, H W A]`` and transforms ``[B, H W A, 4]``, float32."""
+
+    anchors: int
+    convs: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, levels: tuple[Array, ...]) -> tuple[list[Array], list[Array]]:
+        conv = partial(Conv, kernel_init=nn.initializers.normal(0.01), dtype=self.dtype)
+        hidden = [conv(levels[0].shape[-1], 3, padding=1, name=f"conv{i}") for i in range(self.convs)]
+        cls_logits, bbox_pred = conv(self.anchors, 1, name="cls_logits"), conv(4 * self.anchors, 1, name="bbox_pred")
+        logits, deltas = [], []
+        for x in levels:
+            for layer in hidden:
+                x = nn.relu(layer(x))
+            logits.append(cls_logits(x).astype(jnp.float32).reshape(len(x), -1))
+            deltas.append(bbox_pred(x).astype(jnp.float32).reshape(len(x), -1, 4))
+        return logits, deltas
+
+
+class FasterRCNN(nn.Module):
+    """``images [B, H, W, 3]``, of which ``sizes [B, 2]`` are image and the rest padding -> a dict of
+
+    ``boxes [B, D, 4]``, ``scores [B, D]``, ``classes [B, D]`` from 1 and ``valid [B, D]``, detections in pixels, best
+    first; in training instead ``rpn`` and ``roi``, what :func:`jaxseg.losses.rpn_losses` and ``roi_losses`` take, made
+    with ``targets``: ``boxes [B, N, 4]``, ``classes [B, N]`` from 1, ``valid [B, N]`` and, if there are regions to be
+    ignored, ``crowd [B, N]``. Training draws from the generator ``sampling``.
+
+    In either case ``features``, the levels, and ``proposals`` (``boxes``, ``scores``, ``valid``) are among the outputs.
+
+    ``backbone``: normalised images whose sides are multiples of its last level's stride -> levels; ``strides`` and
+    ``roi_levels``, how many of them regions are read from, say what they are. ``box_head``: RoI features ``[R, h, w,
+    C]`` -> ``[R, F]``.
+    """
+
+    num_classes: int
+    backbone: Any
+    box_head: Any
+    config: RCNNConfig = TORCHVISION
+    rpn_convs: int = 1
+    box_size: int = 7
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        sizes, strides = self.config.anchor_sizes, self.backbone.strides
+        if len(sizes) != len(strides):
+            raise JaxsegError(f"anchor_sizes has {len(sizes)} levels, the backbone {len(strides)}; give one tuple each")
+        self.rpn = RPNHead(len(sizes[0]) * len(self.config.anchor_ratios), self.rpn_convs, self.dtype)
+        self.box_predictor = BoxPredictor(self.num_classes, self.config.normal_predictor, self.dtype)
+
+    def __call__(
+        self, images: Array, sizes: Array | None = None, targets: Any = None, *, train: bool = False
+    ) -> Outputs:
+        chex.assert_shape(images, (None, None, None, 3))
+        if sizes is None:
+            sizes = jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2))
+        x = pad_to_multiple(self._normalized(images, sizes), 32)
+        levels = self.backbone(x.astype(self.dtype), train=train)
+        logits, deltas = self.rpn(levels)
+        anchors = self._anchors(x.shape[1:3], levels)
+        proposals = self._propose(logits, deltas, anchors, sizes, train)
+        outputs: Outputs = {"features": levels, "proposals": proposals._asdict()}
+        if not train:
+            scores, transforms = self._classify(levels, proposals.boxes, train)
+            found = jax.vmap(self._detect)(nn.softmax(scores)[..., 1:], transforms, proposals, sizes)
+            return outputs | found._asdict()
+        if targets is None:
+            raise JaxsegError("a detector is trained with targets: model.apply(variables, images, sizes, instances)")
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("sampling"), example_indices(len(images)))
+        truth = true_instances(targets)
+        every = jnp.concatenate([jnp.asarray(a) for a in anchors])
+        rpn = jax.vmap(partial(rpn_targets, self.config, every))(keys, truth)
+        rpn["logits"] = jnp.take_along_axis(jnp.concatenate(logits, axis=1), rpn["index"], axis=1)
+        rpn["deltas"] = jnp.take_along_axis(jnp.concatenate(deltas, axis=1), rpn["index"][..., None], axis=1)
+        roi = jax.vmap(partial(roi_targets, self.config))(keys, proposals, truth)
+        roi["logits"], roi["deltas"] = self._classify(levels, roi["boxes"], train)
+        return outputs | {"rpn": rpn, "roi": roi}
+
+    def roi_features(self, levels: tuple[Array, ...], boxes: Array, size: int) -> Array:
+        """``[B, R, size, size, C]`` of ``boxes [B, R, 4]``, each read from the level that its size says."""
+        c, count = self.config, self.backbone.roi_levels
+        first = round(np.log2(self.backbone.strides[0]))
+        level = ops.feature_levels(
+            boxes,
+            first=first,
+            last=first + count - 1,
+            epsilon=c.level_epsilon,
+            epsilon_inside=c.level_epsilon_inside,
+        )
+        align = partial(
+            ops.multilevel_roi_align,
+            output_size=size,
+            spatial_scales=[1 / s for s in self.backbone.strides[:count]],
+            sampling_ratio=c.sampling_ratio,
+            aligned=c.aligned,
+        )
+        return jax.vmap(align)(levels[:count], boxes, level - first)
+
+    def _classify(self, levels: tuple[Array, ...], boxes: Array, train: bool) -> tuple[Array, Array]:
+        """Scores ``[B, R, K + 1]`` and transforms ``[B, R, K, 4]`` of regions."""
+        features = self.roi_features(levels, boxes, self.box_size)
+        return flattened(lambda x: self.box_predictor(self.box_head(x, train)), features)
+
+    def _normalized(self, images: Array, sizes: Array) -> Array:
+        """Normalised; padding is 0, as a convolution's own is."""
+        rows, columns = (jnp.arange(n)[None] < sizes[:, i, None] for i, n in enumerate(images.shape[1:3]))
+        inside = rows[:, :, None, None] & columns[:, None, :, None]
+        return jnp.where(inside, self.config.normalization(images), 0)
+
+    def _anchors(self, size: tuple[int, ...], levels: tuple[Array, ...]) -> list[np.ndarray]:
+        c, anchors = self.config, []
+        for x, sizes, stride in zip(levels, c.anchor_sizes, self.backbone.strides):
+            h, w = x.shape[1:3]
+            cells = ops.anchor_cells(sizes, c.anchor_ratios, rounded=c.rounded_anchors)
+            step = (size[0] // h, size[1] // w) if c.anchor_stride == "image" else (stride, stride)
+            anchors.append(ops.grid_anchors(cells, (h, w), step))
+        return anchors
+
+    def _propose(self, logits: Any, deltas: Any, anchors: Any, sizes: Array, train: bool) -> ops.Proposals:
+        c, when = self.config, 0 if train else 1
+        settings = {"pre_nms": c.pre_nms[when], "post_nms": c.post_nms[when]}
+        settings |= {"iou_threshold": c.rpn_nms_threshold, "min_size": c.rpn_min_size}
+        return jax.vmap(lambda s, d, size: ops.propose(s, d, anchors, size, **settings))(logits, deltas, sizes)
+
+    def _detect(self, probabilities: Array, deltas: Array, proposals: ops.Proposals, size: Array) -> ops.Detections:
+        c = self.config
+        return ops.detect(
+            probabilities,
+            deltas,
+            proposals.boxes,
+            proposals.valid,
+            size,
+            weights=c.box_weights,
+            score_threshold=c.score_threshold,
+            iou_threshold=c.nms_threshold,
+            max_outputs=c.detections,
+            min_size=c.min_size,
+            candidates=c.candidates,
+        )
+
+
+def true_instances(targets: Any) -> dict[str, Array]:
+    """``boxes``, ``classes``, ``valid`` and ``crowd`` of targets; what has no size, or is not finite, is none."""
+    boxes, valid = targets["boxes"].astype(jnp.float32), targets["valid"]
+    valid = valid & jnp.all(jnp.isfinite(boxes), axis=-1) & jnp.all(boxes[..., 2:] > boxes[..., :2], axis=-1)
+    crowd = targets.get("crowd", jnp.zeros_like(valid))
+    return {
+        "boxes": jnp.where(valid[..., None], boxes, 0),
+        "classes": targets["classes"].astype(jnp.int32),
+        "valid": valid,
+        "crowd": crowd,
+    }
+
+
+def rpn_targets(config: RCNNConfig, anchors: Array, key: Array, truth: dict[str, Array]) -> dict[str, Array]:
+    """Of one image: which anchors are sampled (``index``, ``valid``, ``positive``, all ``[S]``), and what transforms
+    positive ones should have (``targets [S, 4]``)."""
+    c = config
+    matches = ops.match(
+        anchors,
+        truth["boxes"],
+        truth["valid"],
+        positive=c.rpn_positive,
+        negative=c.rpn_negative,
+        low_quality=True,
+        ignored=truth["crowd"],
+    )
+    chosen = ops.sample(key, matches.label, count=c.rpn_samples, positive_fraction=c.rpn_positive_fraction)
+    boxes = truth["boxes"][matches.index[chosen.indices]]
+    targets = ops.encode_boxes(boxes, anchors[chosen.indices])
+    return {
+        "index": chosen.indices,
+        "valid": chosen.valid,
+        "positive": chosen.positive,
+        "targets": jnp.where(chosen.positive[:, None], targets, 0),
+    }
+
+
+def roi_targets(config: RCNNConfig, key: Array, proposals: ops.Proposals, truth: dict[str, Array]) -> dict[str, Array]:
+    """Of one image: the regions that the second stage is trained on, those of objects first.
+
+    ``boxes [R, 4]``, ``valid [R]``, ``classes [R]`` (0 background), ``targets [R, 4]``, ``match [R]``: the
+    instance that a region overlaps most.
+    """
+    c = config
+    boxes = jnp.concatenate([proposals.boxes, truth["boxes"]])
+    valid = jnp.concatenate([proposals.valid, truth["valid"] & ~truth["crowd"]])
+    matches = ops.match(
+        boxes,
+        truth["boxes"],
+        truth["valid"],
+        positive=c.roi_positive,
+        negative=c.roi_negative,
+        ignored=truth["crowd"],
+    )
+    label = jnp.where(valid, matches.label, ops.NEUTRAL)
+    # Not the draw of the anchors: of this image's two choices neither depends on the other.
+    key = jax.random.fold_in(key, 1)
+    chosen = ops.sample(key, label, count=c.roi_samples, positive_fraction=c.roi_positive_fraction)
+    boxes, index = boxes[chosen.indices], matches.index[chosen.indices]
+    targets = ops.encode_boxes(truth["boxes"][index], boxes, c.box_weights)
+    return {
+        "boxes": jnp.where(chosen.valid[:, None], boxes, 0),
+        "valid": chosen.valid,
+        "classes": jnp.where(chosen.positive, truth["classes"][index], 0),
+        "targets": jnp.where(chosen.positive[:, None], targets, 0),
+        "match": index,
+    }
+
+
+def resnet_fpn(
+    resnet: Any = ResNet50, config: RCNNConfig = TORCHVISION, *, norm: NormKind = "frozen", fpn_norm: NormKind = "none",
+    features: int = 256, dtype: Any = jnp.float32, **settings: Any,
+) -> ResNetFPN:  # fmt: skip
+    """The backbone of a detector on a feature pyramid."""
+    stride = {"stride_in_1x1": True} if config.stride_in_1x1 else {}
+    body = resnet(norm=norm, epsilon=config.epsilon, dtype=dtype, **stride, **settings)
+    return ResNetFPN(body, FPN(features, norm=fpn_norm, dtype=dtype))
+
+
+def faster_rcnn(
+    num_classes: int,
+    resnet: Any = ResNet50,
+    config: RCNNConfig = TORCHVISION,
+    *,
+    norm: NormKind = "frozen",
+    dtype: Any = jnp.float32,
+) -> FasterRCNN:
+    """Faster R-CNN on a feature pyramid: torchvision's ``fasterrcnn_resnet50_fpn``, detectron2's
+    ``faster_rcnn_R_50_FPN`` (``config=DETECTRON2``)."""
+    backbone = resnet_fpn(resnet, config, norm=norm, dtype=dtype)
+    return FasterRCNN(num_classes, backbone, TwoFC(dtype=dtype), config, dtype=dtype)
+
+
+def faster_rcnn_v2(
+    num_classes: int, resnet: Any = ResNet50, *, norm: NormKind = "batch", dtype: Any = jnp.float32
+) -> FasterRCNN:
+    """torchvision's ``fasterrcnn_resnet50_fpn_v2`` (Li et al. 2021): normalisation everywhere, two convolutions in the
+    proposal network, four in the second stage."""
+    backbone = resnet_fpn(resnet, norm=norm, fpn_norm=norm, dtype=dtype)
+    return FasterRCNN(num_classes, backbone, ConvFC(norm=norm, dtype=dtype), rpn_convs=2, dtype=dtype)
+
+
+FasterRCNNResNet50 = partial(faster_rcnn, resnet=ResNet50)
+FasterRCNNResNet101 = partial(faster_rcnn, resnet=ResNet101)

@@ -1,0 +1,90 @@
+"""What a two-stage detector is made with beside its layers: every number and rule in which implementations differ.
+
+``TORCHVISION`` and ``DETECTRON2`` are the two that published weights were trained with. Weights mean what they meant
+only under their own: an importer gives both.
+"""
+
+from typing import Literal, NamedTuple
+
+from jaxseg.nn.layers import IMAGENET, Normalization
+
+
+class RCNNConfig(NamedTuple):
+    """Numbers are those of the papers' code for COCO; where the two presets differ the fields say so."""
+
+    # The image.
+    normalization: Normalization = IMAGENET
+    # The backbone: a bottleneck's stride in its first 1x1 convolution; the epsilon of its normalisation.
+    stride_in_1x1: bool = False
+    epsilon: float = 1e-5
+    # Anchors: one size a level (or all on one), to whole pixels or not. Their stride is the padded image's size over
+    # the map's, rounded down, in torchvision (61 for 13 places of 800 pixels), the level's own in detectron2.
+    anchor_sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    rounded_anchors: bool = True
+    anchor_stride: Literal["image", "level"] = "image"
+    # Region proposal network: matching, sampling, and its box loss: smooth L1 of this beta (0: L1), the sum of which is
+    # divided by the anchors sampled, or by rpn_samples whatever was found (objectness too).
+    rpn_positive: float = 0.7
+    rpn_negative: float = 0.3
+    rpn_samples: int = 256
+    rpn_positive_fraction: float = 0.5
+    rpn_beta: float = 1 / 9
+    rpn_divisor: Literal["sampled", "all"] = "sampled"
+    # Proposals, of each level before and of the image after suppression; in training, and else.
+    pre_nms: tuple[int, int] = (2000, 1000)
+    post_nms: tuple[int, int] = (2000, 1000)
+    rpn_nms_threshold: float = 0.7
+    rpn_min_size: float = 1e-3
+    # RoIs that the heads are trained on.
+    roi_positive: float = 0.5
+    roi_negative: float = 0.5
+    roi_samples: int = 512
+    roi_positive_fraction: float = 0.25
+    # RoIAlign: half a place off or not, samples of a bin along an axis (0: as many as the box has places), and what
+    # the small number is added to in the rule of levels.
+    aligned: bool = False
+    sampling_ratio: int = 2
+    level_epsilon: float = 1e-6
+    level_epsilon_inside: bool = False
+    # Second stage: weights of the transforms, beta of their loss.
+    box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    box_beta: float = 1 / 9
+    # How the last layers of the second stage begin: as PyTorch's linear layers do, or from N(0, 0.01) and N(0, 0.001).
+    normal_predictor: bool = False
+    # Detections. What may be detected at all is limited to the best candidates, all classes together.
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    detections: int = 100
+    min_size: float = 1e-2
+    candidates: int = 4000
+    # Masks: targets are how much of a cell is covered, or whether half of it is; and how a mask gets into the image.
+    binary_mask_targets: bool = False
+    paste: Literal["torchvision", "detectron2"] = "torchvision"
+
+
+TORCHVISION = RCNNConfig()
+"""``torchvision.models.detection``: fasterrcnn, maskrcnn and keypointrcnn_resnet50_fpn."""
+
+DETECTRON2 = RCNNConfig(
+    # BGR less its mean there; RGB here, and the first kernel's channels turned round on import.
+    normalization=Normalization((123.675 / 255, 116.28 / 255, 103.53 / 255), (1 / 255, 1 / 255, 1 / 255)),
+    stride_in_1x1=True,
+    rounded_anchors=False,
+    anchor_stride="level",
+    rpn_beta=0.0,
+    rpn_divisor="all",
+    post_nms=(1000, 1000),
+    rpn_min_size=0.0,
+    aligned=True,
+    sampling_ratio=0,
+    level_epsilon=1e-8,
+    level_epsilon_inside=True,
+    box_beta=0.0,
+    normal_predictor=True,
+    min_size=0.0,
+    binary_mask_targets=True,
+    paste="detectron2",
+)
+"""``detectron2``: Base-RCNN-FPN.yaml and what is built on it. Its mask targets are polygons drawn in the box; here, as
+where it is given bitmaps, at least half of a cell."""

@@ -1,0 +1,116 @@
+"""What a two-stage detector computes of each region: ``[R, h, w, C]`` features to vectors, scores, transforms, masks.
+
+Layers bear torchvision's names.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxseg.nn.fpn import xavier_uniform
+from jaxseg.nn.heads import ConvNorm
+from jaxseg.nn.layers import Conv, ConvTranspose, NormKind
+from jaxseg.types import Array
+
+_he_of_outputs = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+_torch_linear = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+class Connected(nn.Module):
+    """Fully connected on all of ``[R, h, w, C]``: a convolution as large as the map, kernel ``[h, w, C, F]``."""
+
+    features: int
+    dtype: Any = jnp.float32
+    kernel_init: Any = xavier_uniform
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", self.kernel_init, (*x.shape[1:], self.features)).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,)).astype(self.dtype)
+        flat = x.reshape(len(x), -1).astype(self.dtype)
+        return flat @ kernel.reshape(-1, self.features) + jnp.broadcast_to(bias, (len(x), self.features))
+
+
+class TwoFC(nn.Module):
+    """Two fully connected layers with ReLU (FPN, section 4.2) -> ``[R, features]``."""
+
+    features: int = 1024
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        x = nn.relu(Connected(self.features, self.dtype, name="fc6")(x))
+        return nn.relu(nn.Dense(self.features, dtype=self.dtype, kernel_init=xavier_uniform, name="fc7")(x))
+
+
+class ConvFC(nn.Module):
+    """Four 3x3 convolutions and a fully connected layer (He et al. 2019, "Rethinking ImageNet pre-training")."""
+
+    convs: int = 4
+    channels: int = 256
+    features: int = 1024
+    norm: NormKind = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        for i in range(self.convs):
+            x = ConvNorm(self.channels, norm=self.norm, dtype=self.dtype, name=f"conv{i}")(x, train)
+        return nn.relu(Connected(self.features, self.dtype, name="fc")(x))
+
+
+class BoxPredictor(nn.Module):
+    """``[R, F]`` -> class scores ``[R, K + 1]``, background first, and transforms ``[R, K, 4]``, both float32.
+
+    Background has no transform: torchvision's has one that nothing is ever made of.
+    """
+
+    num_classes: int
+    normal: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        init = nn.initializers.normal if self.normal else lambda _: _torch_linear
+        dense = partial(nn.Dense, dtype=self.dtype)
+        scores = dense(self.num_classes + 1, kernel_init=init(0.01), name="cls_score")(x)
+        deltas = dense(self.num_classes * 4, kernel_init=init(0.001), name="bbox_pred")(x)
+        return scores.astype(jnp.float32), deltas.astype(jnp.float32).reshape(len(x), self.num_classes, 4)
+
+
+class MaskHead(nn.Module):
+    """3x3 convolutions, a transposed one that doubles the side, and a score a class: ``[R, M/2, M/2, C]`` -> ``[R,
+    M, M, K]`` float32 (He et al. 2017, figure 4, right).
+    """
+
+    num_classes: int
+    convs: int = 4
+    channels: int = 256
+    norm: NormKind = "none"
+    normal: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        for i in range(self.convs):
+            x = ConvNorm(self.channels, norm=self.norm, dtype=self.dtype, name=f"conv{i}")(x, train)
+        x = nn.relu(ConvTranspose(self.channels, 2, 2, dtype=self.dtype, name="conv5_mask")(x))
+        last = nn.initializers.normal(0.001) if self.normal else _he_of_outputs
+        x = Conv(self.num_classes, 1, dtype=self.dtype, kernel_init=last, name="mask_fcn_logits")(x)
+        return x.astype(jnp.float32)
+
+
+def of_class(masks: Array, classes: Array) -> Array:
+    """``[R, M, M, K]`` and each RoI's class from 1 (below 1: the first) -> ``[R, M, M]``."""
+    index = jnp.maximum(classes - 1, 0)[:, None, None, None]
+    return jnp.take_along_axis(masks, index, axis=3)[..., 0]
+
+
+def flattened(module: Any, x: Array, *rest: Any) -> Any:
+    """``module`` of ``[B, R, ...]`` as of ``[B R, ...]``, and its results back in batches."""
+    b, r = x.shape[:2]
+    y = module(x.reshape(b * r, *x.shape[2:]), *rest)
+    return jax.tree.map(lambda v: v.reshape(b, r, *v.shape[1:]), y)

@@ -1,0 +1,267 @@
+"""Mask R-CNN stage by stage against torchvision's: proposals, regions, detections, pasted masks, the five losses."""
+
+from functools import cache, partial
+
+import jax
+import numpy as np
+import pytest
+
+from jaxseg import losses, ops
+from jaxseg.models import mask_rcnn
+from jaxseg.nn import ResNet
+from jaxseg.weights import torchvision as names
+from jaxseg.weights.match import to_jaxseg
+
+torch = pytest.importorskip("torch")
+from tests.torchvision_models import arrays_of, import_torchvision, nchw, nhwc, randomized  # noqa: E402
+
+K = 4
+CASES = [(1, (96, 128)), (1, (128, 160)), (1, (160, 96)), (2, (96, 128))]
+"""torchvision's version, and the height and width of the padded images."""
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+TINY = partial(ResNet, (1, 1, 1, 1))
+RULES = {"box_score_thresh": 0.2, "rpn_pre_nms_top_n_test": 300, "rpn_post_nms_top_n_test": 120}
+OURS = mask_rcnn.TORCHVISION._replace(
+    score_threshold=0.2, pre_nms=(300, 300), post_nms=(150, 120), rpn_samples=64, roi_samples=32, detections=20
+)
+
+
+def their_model(version):
+    """torchvision's on a ResNet of one block a stage, its last layers' weights large enough for scores to differ."""
+    tv = import_torchvision()
+    detection = tv.models.detection
+    backbone = tv.models.resnet.ResNet(tv.models.resnet.Bottleneck, [1, 1, 1, 1])
+    norm = torch.nn.BatchNorm2d if version == 2 else None
+    fpn = detection.backbone_utils._resnet_fpn_extractor(backbone, 5, norm_layer=norm)
+    heads = {}
+    if version == 2:
+        anchors = detection.faster_rcnn._default_anchorgen()
+        heads = {
+            "rpn_anchor_generator": anchors,
+            "rpn_head": detection.rpn.RPNHead(256, anchors.num_anchors_per_location()[0], conv_depth=2),
+            "box_head": detection.faster_rcnn.FastRCNNConvFCHead((256, 7, 7), [256] * 4, [1024], norm_layer=norm),
+            "mask_head": detection.mask_rcnn.MaskRCNNHeads(256, [256] * 4, 1, norm_layer=norm),
+        }
+    torch.manual_seed(0)
+    model = detection.MaskRCNN(
+        fpn,
+        K + 1,
+        rpn_pre_nms_top_n_train=300,
+        rpn_post_nms_top_n_train=150,
+        rpn_batch_size_per_image=64,
+        box_batch_size_per_image=32,
+        box_detections_per_img=20,
+        **RULES,
+        **heads,
+    )
+    generator = torch.Generator().manual_seed(1)
+    for layer, scale in (
+        (model.rpn.head.cls_logits, 0.05),
+        (model.rpn.head.bbox_pred, 0.02),
+        (model.roi_heads.box_predictor.cls_score, 0.3),
+        (model.roi_heads.box_predictor.bbox_pred, 0.1),
+        (model.roi_heads.mask_predictor.mask_fcn_logits, 0.3),
+    ):
+        layer.weight.data = torch.randn(layer.weight.shape, generator=generator) * scale
+    return randomized(model)
+
+
+@cache
+def pair(version):
+    """``(torchvision's model, ours, variables)`` with one set of weights."""
+    theirs = their_model(version)
+    build = {1: partial(mask_rcnn.mask_rcnn, config=OURS), 2: mask_rcnn.mask_rcnn_v2}[version]
+    ours = build(K, TINY)
+    if version == 2:
+        ours = ours.clone(detector=ours.detector.clone(config=OURS))
+    shapes = jax.eval_shape(ours.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    blank = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
+    arrays = names.detector_arrays(arrays_of(theirs))
+    return theirs, ours, to_jaxseg(blank, arrays, names.MASK_RCNN, transposed="conv5_mask")
+
+
+def batch(h, w):
+    """Two images; the second is smaller than the batch is."""
+    images = np.random.default_rng(h).uniform(size=(2, h, w, 3)).astype(np.float32)
+    sizes = np.array([[h, w], [h - 20, w - 24]], np.int32)
+    images[1, h - 20 :], images[1, :, w - 24 :] = 0.7, 0.7
+    return images, sizes
+
+
+def image_list(images, sizes):
+    x = nchw(((images - MEAN) / STD).astype(np.float32))
+    for i, (h, w) in enumerate(sizes):
+        x[i, :, h:], x[i, :, :, w:] = 0, 0
+    image_list = import_torchvision().models.detection.image_list
+    return image_list.ImageList(x, [(int(h), int(w)) for h, w in sizes])
+
+
+def truth(h, w, count=7, seed=5):
+    """Boxes [2, N, 4] with masks [2, N, H, W]; the second image has fewer."""
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 0.5, (2, count, 2)) * [w - 24, h - 20]
+    side = rng.uniform(0.1, 0.5, (2, count, 2)) * [w - 24, h - 20]
+    boxes = np.concatenate([corner, corner + side], -1).astype(np.float32)
+    y, x = np.mgrid[:h, :w] + 0.5
+    cx, cy = (boxes[..., 0] + boxes[..., 2]) / 2, (boxes[..., 1] + boxes[..., 3]) / 2
+    rx, ry = side[..., 0] / 2, side[..., 1] / 2
+    masks = ((x - cx[..., None, None]) / rx[..., None, None]) ** 2 + (
+        (y - cy[..., None, None]) / ry[..., None, None]
+    ) ** 2 < 1
+    valid = np.arange(count)[None] < np.array([[count], [count - 3]])
+    return {
+        "boxes": boxes,
+        "classes": rng.integers(1, K + 1, (2, count)).astype(np.int32),
+        "masks": masks,
+        "valid": valid,
+    }
+
+
+@pytest.mark.parametrize(("version", "size"), CASES, ids=str)
+def test_inference(version, size):
+    theirs, ours, variables = pair(version)
+    images, sizes = batch(*size)
+    found = jax.jit(partial(ours.apply, train=False))(variables, images, sizes)
+    listed = image_list(images, sizes)
+    with torch.no_grad():
+        levels = theirs.backbone(listed.tensors)
+        proposals, _ = theirs.rpn(listed, levels)
+        results, _ = theirs.roi_heads(levels, proposals, listed.image_sizes)
+    for mine, (name, other) in zip(found["features"], levels.items()):
+        np.testing.assert_allclose(mine, nhwc(other), atol=1e-3 * float(other.abs().max()), err_msg=name)
+    for i in range(2):
+        count = int(found["proposals"]["valid"][i].sum())
+        assert count == len(proposals[i]) > 50
+        np.testing.assert_allclose(found["proposals"]["boxes"][i, :count], proposals[i].numpy(), atol=1e-3)
+        d = len(results[i]["scores"])
+        assert d == int(found["valid"][i].sum()) > 5
+        for key, other, atol in (("boxes", "boxes", 1e-3), ("scores", "scores", 1e-4), ("classes", "labels", 0)):
+            np.testing.assert_allclose(found[key][i, :d], results[i][other].numpy(), atol=atol, err_msg=key)
+        np.testing.assert_allclose(found["masks"][i, :d], results[i]["masks"][:, 0].numpy(), atol=1e-3)
+        h, w = (int(n) for n in sizes[i])
+        paste = import_torchvision().models.detection.roi_heads.paste_masks_in_image
+        pasted = paste(results[i]["masks"], results[i]["boxes"], (h, w))[:, 0]
+        mine = ops.paste_masks(found["masks"][i, :d], found["boxes"][i, :d], (h, w), rule="torchvision")
+        np.testing.assert_allclose(mine, pasted.numpy(), atol=1e-3)
+    theirs_features = theirs.roi_heads.box_roi_pool(levels, proposals, listed.image_sizes)
+    bound = ours.bind(variables)
+    mine = bound.detector.roi_features(found["features"], found["proposals"]["boxes"], 7)
+    mine = np.concatenate([np.asarray(m)[: len(p)] for m, p in zip(mine, proposals)])
+    np.testing.assert_allclose(mine, nhwc(theirs_features), atol=1e-3 * float(theirs_features.abs().max()))
+
+
+@pytest.mark.parametrize(("version", "size"), CASES, ids=str)
+def test_losses(version, size):
+    """With our choice of anchors and regions put in the place of torchvision's random one."""
+    theirs, ours, variables = pair(version)
+    images, sizes = batch(*size)
+    instances = truth(*size)
+    # Batch normalisation by running statistics in both: by those of the batch it is tested with the backbones.
+    apply = jax.jit(partial(with_norm(ours, "frozen").apply, train=True))
+    found = apply(variables, images, sizes, instances, rngs={"sampling": jax.random.key(3)})
+    mine = {}
+    rpn, roi, mask = found["rpn"], found["roi"], found["mask"]
+    mine["loss_objectness"], mine["loss_rpn_box_reg"] = losses.rpn_losses(
+        rpn["logits"], rpn["deltas"], rpn["targets"], rpn["valid"], rpn["positive"]
+    )
+    mine["loss_classifier"], mine["loss_box_reg"] = losses.roi_losses(
+        roi["logits"], roi["deltas"], roi["classes"], roi["targets"], roi["valid"]
+    )
+    mine["loss_mask"] = losses.mask_loss(mask["logits"], mask["targets"], mask["valid"])
+    other = their_losses(theirs, image_list(images, sizes), instances, found)
+    for name, value in mine.items():
+        np.testing.assert_allclose(value, other[name], rtol=1e-3, err_msg=name)
+        assert float(value) > 1e-3
+
+
+def with_norm(model, norm):
+    detector, head = model.detector, model.mask_head
+    backbone = detector.backbone
+    resnet = backbone.resnet.clone(norm=norm)
+    fpn = backbone.fpn if backbone.fpn.norm == "none" else backbone.fpn.clone(norm=norm)
+    box_head = detector.box_head.clone(norm=norm) if hasattr(detector.box_head, "norm") else detector.box_head
+    head = head if head.norm == "none" else head.clone(norm=norm)
+    return model.clone(
+        detector=detector.clone(backbone=backbone.clone(resnet=resnet, fpn=fpn), box_head=box_head), mask_head=head
+    )
+
+
+def adaptive_roi_align(masks, rois, size, scale):
+    """What torchvision makes mask targets with, ``sampling_ratio=-1``; its Python for that takes minutes."""
+
+    def axis(start, end, length):
+        step = max(end - start, 1) / 28
+        count = int(np.ceil(max(end - start, 1) / 28))
+        at = start + (np.arange(28)[:, None] + (np.arange(count) + 0.5) / count) * step
+        matrix = np.maximum(0, 1 - np.abs(np.clip(at, 0, length - 1)[..., None] - np.arange(length)))
+        return (matrix * ((at >= -1) & (at <= length))[..., None]).mean(1)
+
+    assert tuple(size) == (28, 28)
+    assert scale == 1.0
+    masks, rois = masks[:, 0].numpy().astype(np.float64), rois.detach().numpy().astype(np.float64)
+    height, width = masks.shape[1:]
+    parts = [axis(y1, y2, height) @ masks[int(n)] @ axis(x1, x2, width).T for n, x1, y1, x2, y2 in rois]
+    return torch.tensor(np.stack(parts), dtype=torch.float32)[:, None]
+
+
+def their_losses(model, images, instances, found):
+    """torchvision's five losses on the anchors and regions that we sampled; its matching, targets and sums."""
+    targets = [
+        {
+            "boxes": torch.tensor(instances["boxes"][i][instances["valid"][i]]),
+            "labels": torch.tensor(instances["classes"][i][instances["valid"][i]], dtype=torch.int64),
+            "masks": torch.tensor(instances["masks"][i][instances["valid"][i]].astype(np.uint8)),
+        }
+        for i in range(2)
+    ]
+    rpn, roi = (jax.tree.map(np.asarray, found[key]) for key in ("rpn", "roi"))
+
+    def choose_anchors(labels):
+        chosen = []
+        for positive in (True, False):
+            masks = []
+            for i, label in enumerate(labels):
+                index = rpn["index"][i][rpn["valid"][i] & (rpn["positive"][i] == positive)]
+                assert (label[index] == float(positive)).all()  # theirs matches these alike
+                masks.append(torch.zeros(len(label), dtype=torch.bool))
+                masks[-1][index] = True
+            chosen.append(masks)
+        return chosen
+
+    regions = []
+
+    def choose_regions(labels):
+        chosen = []
+        for i, label in enumerate(labels):
+            wanted = roi["boxes"][i][roi["valid"][i]]
+            distance = np.abs(wanted[:, None] - regions[i][None]).max(-1)
+            assert distance.min(1).max() < 1e-3
+            index = torch.tensor(distance.argmin(1))
+            assert (label[index].numpy() == roi["classes"][i][roi["valid"][i]]).all()
+            chosen.append(index)
+        return chosen
+
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    heads = model.roi_heads
+    add = heads.add_gt_proposals
+    module = import_torchvision().models.detection.roi_heads
+    roi_align = module.roi_align
+    try:
+        model.rpn.fg_bg_sampler = choose_anchors
+        heads.subsample = choose_regions
+        module.roi_align = adaptive_roi_align
+        heads.add_gt_proposals = lambda *x: (
+            regions.extend(r.detach().numpy() for r in add(*x)) or [torch.tensor(r) for r in regions]
+        )
+        with torch.no_grad():
+            levels = model.backbone(images.tensors)
+            proposals, first = model.rpn(images, levels, targets)
+            _, second = heads(levels, proposals, images.image_sizes, targets)
+    finally:
+        del heads.subsample, heads.add_gt_proposals
+        module.roi_align = roi_align
+        model.eval()
+    return {name: float(value) for name, value in (first | second).items()}
