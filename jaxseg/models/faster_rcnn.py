@@ -152,9 +152,16 @@ class FasterRCNN(nn.Module):
 
     def _propose(self, logits: Any, deltas: Any, anchors: Any, sizes: Array, train: bool) -> ops.Proposals:
         c, when = self.config, 0 if train else 1
-        settings = {"pre_nms": c.pre_nms[when], "post_nms": c.post_nms[when]}
-        settings |= {"iou_threshold": c.rpn_nms_threshold, "min_size": c.rpn_min_size}
-        return jax.vmap(lambda s, d, size: ops.propose(s, d, anchors, size, **settings))(logits, deltas, sizes)
+        propose = partial(
+            ops.propose,
+            pre_nms=c.pre_nms[when],
+            post_nms=c.post_nms[when],
+            iou_threshold=c.rpn_nms_threshold,
+            min_size=c.rpn_min_size,
+        )
+        return jax.vmap(lambda scores, transforms, size: propose(scores, transforms, anchors, size))(
+            logits, deltas, sizes
+        )
 
     def _detect(self, probabilities: Array, deltas: Array, proposals: ops.Proposals, size: Array) -> ops.Detections:
         c = self.config

@@ -41,7 +41,13 @@ def build(experiment: Experiment) -> Run:
     parallel.check_batch_size(e.eval_batch_size, devices)
     len(e.data.val)  # what is missing of it shows now, not at the first evaluation
     first = pipeline.train_batches(
-        e.data.train, e.data.augment, batch_size=1, seed=e.seed, num_threads=0, max_instances=e.data.max_instances
+        e.data.train,
+        e.data.augment,
+        batch_size=1,
+        seed=e.seed,
+        num_threads=0,
+        max_instances=e.data.max_instances,
+        mask_side=e.data.mask_side,
     )
     example = next(first)
     variables = init_variables(e.model, e.task, example, e.seed)

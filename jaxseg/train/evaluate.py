@@ -74,6 +74,7 @@ def _evaluate(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         max_instances=e.data.max_instances,
+        mask_side=e.data.mask_side,
     )
     chosen = np.linspace(0, len(e.data.val) - 1, shown).round()
     examples: list[tuple[Batch, Any]] = []

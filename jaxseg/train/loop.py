@@ -121,6 +121,7 @@ def _steps(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         max_instances=e.data.max_instances,
+        mask_side=e.data.mask_side,
     )
     due = (e.log_every, e.eval_every, e.save_every)
     pending: list[tuple[int, Any]] = []

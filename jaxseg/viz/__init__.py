@@ -1,5 +1,6 @@
 """Pictures for people: overlays with a legend, contact sheets of predictions beside the truth, curves."""
 
+from jaxseg.viz.instances import draw_instances, instance_colours
 from jaxseg.viz.marks import PREDICTION, TRUTH, annotate, heat_map
 from jaxseg.viz.overlay import (
     colorize,
@@ -17,7 +18,9 @@ __all__ = [
     "colorize",
     "contact_sheet",
     "default_palette",
+    "draw_instances",
     "heat_map",
+    "instance_colours",
     "overlay",
     "plot_curves",
     "plot_lesions",

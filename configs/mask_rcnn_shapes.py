@@ -1,0 +1,56 @@
+"""Mask R-CNN on the built-in drawn shapes: which shapes, where, and which pixels are theirs.
+
+    jaxseg train mask_rcnn_shapes --workdir runs/mask_rcnn_shapes
+
+Measured: not yet.
+"""
+
+from functools import partial
+
+from jaxseg.config import Data, Experiment
+from jaxseg.data import Augment, Resize, Shapes, coco_truth
+from jaxseg.metrics import coco_metric
+from jaxseg.models.faster_rcnn import FasterRCNN
+from jaxseg.models.mask_rcnn import MaskRCNN
+from jaxseg.nn import FPN, TORCHVISION, ResNet, ResNetFPN
+from jaxseg.nn.roi_heads import MaskHead, TwoFC
+from jaxseg.tasks import detection
+from jaxseg.train import Optimizer
+
+CONFIG = TORCHVISION._replace(
+    anchor_sizes=((8,), (16,), (32,), (64,), (128,)),
+    aligned=True,
+    rpn_samples=64,
+    pre_nms=(200, 200),
+    post_nms=(100, 50),
+    roi_samples=32,
+    roi_positive_fraction=0.5,
+    detections=10,
+)
+"""torchvision's numbers made small: pictures of 64x64 with two to four shapes of 20 to 36 pixels."""
+
+
+def get_config(tiny: bool = False) -> Experiment:
+    train, val = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
+    base, features = (4, 8) if tiny else (16, 32)
+    backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base), FPN(features))
+    detector = FasterRCNN(len(train.things), backbone, TwoFC(4 * features), CONFIG)
+    return Experiment(
+        model=MaskRCNN(detector, MaskHead(len(train.things), convs=2, channels=features)),
+        task=detection(train.things, coco_metric(partial(coco_truth, val)), config=CONFIG, main_metric="mask_ap"),
+        data=Data(
+            train=train,
+            val=val,
+            augment=Augment(size=train.size, scale=(1.0, 1.0)),
+            prepare=Resize(val.size),
+            max_instances=6,
+            mask_side=28,
+        ),
+        optimizer=Optimizer(kind="adamw", learning_rate=2e-3, schedule="cosine", warmup_steps=1 if tiny else 50),
+        steps=2 if tiny else 1500,
+        batch_size=4 if tiny else 16,
+        eval_batch_size=8 if tiny else 40,
+        eval_every=1 if tiny else 500,
+        save_every=1 if tiny else 500,
+        log_every=1 if tiny else 20,
+    )

@@ -1,0 +1,99 @@
+"""Detection and instance segmentation: a box, a class and, with masks, the shape of every object."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import losses, ops, viz
+from jaxseg.nn import TORCHVISION, RCNNConfig
+from jaxseg.types import Array, Batch, Metric, Outputs, Predictions, Task
+
+
+def detection(
+    classes: Sequence[str],
+    metric: Metric,
+    *,
+    config: RCNNConfig = TORCHVISION,
+    main_metric: str = "box_ap",
+    shown_score: float = 0.5,
+) -> Task:
+    """The task of finding the objects of ``classes`` (without background), by a two-stage detector.
+
+    A batch holds ``image`` [B, H, W, 3], ``size`` [B, 2] and, for training, ``instances`` (``Data.max_instances``, at
+    least as many as any picture shows). The loss is the sum of objectness and box of the proposal network
+    (:func:`jaxseg.losses.rpn_losses`), class and box of the second stage (``roi_losses``) and, where the model has
+    masks, ``mask_loss``. ``config`` is the model's own: betas and divisors are in it.
+
+    Predictions: ``boxes`` [B, D, 4] in pixels of the batch's image, ``scores``, ``classes`` from 1, ``valid`` [B, D]
+    and ``masks`` [B, D, M, M], probabilities within the boxes. ``metric``: :func:`jaxseg.metrics.coco_metric` or
+    ``voc_metric``. ``shown_score``: from which score on detections are drawn.
+    """
+    return Task(
+        inputs=lambda batch: (batch["image"], batch["size"], batch.get("instances")),
+        loss=partial(_loss, config),
+        predict=_predict,
+        metric=metric,
+        draw=partial(_draw, tuple(classes), config, shown_score),
+        main_metric=main_metric,
+    )
+
+
+def _loss(config: RCNNConfig, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    del batch
+    rpn, roi = outputs["rpn"], outputs["roi"]
+    terms: dict[str, Array] = {}
+    terms["objectness"], terms["rpn_box"] = losses.rpn_losses(
+        rpn["logits"],
+        rpn["deltas"],
+        rpn["targets"],
+        rpn["valid"],
+        rpn["positive"],
+        beta=config.rpn_beta,
+        divisor=config.rpn_divisor,
+    )
+    terms["class"], terms["box"] = losses.roi_losses(
+        roi["logits"], roi["deltas"], roi["classes"], roi["targets"], roi["valid"], beta=config.box_beta
+    )
+    if "mask" in outputs:
+        terms["mask"] = losses.mask_loss(*(outputs["mask"][key] for key in ("logits", "targets", "valid")))
+    return sum(terms.values(), start=jnp.zeros(())), terms
+
+
+def _predict(outputs: Outputs, batch: Batch) -> Predictions:
+    del batch
+    return {key: outputs[key] for key in ("boxes", "scores", "classes", "valid", "masks") if key in outputs}
+
+
+def _draw(
+    classes: tuple[str, ...], config: RCNNConfig, shown_score: float, batch: Batch, predictions: Predictions
+) -> np.ndarray:
+    """A contact sheet: image, what was found, the truth; one row an image."""
+    rows = []
+    for i in range(len(batch["image"])):
+        if not batch["valid"][i]:
+            continue
+        image = np.asarray(batch["image"][i])
+        h, w = (int(n) for n in batch["size"][i])
+        found = {key: np.asarray(value[i]) for key, value in predictions.items()}
+        seen = found["valid"] & (found["scores"] >= shown_score)
+        names = [
+            f"{classes[k - 1]} {s:.2f}" for k, s in zip(found["classes"][seen], found["scores"][seen], strict=True)
+        ]
+        panels = {"image": image, "prediction": _panel(image, found, seen, names, config)}
+        if "instances" in batch:
+            truth = {key: np.asarray(value[i]) for key, value in batch["instances"].items()}
+            names = [classes[k - 1] for k in truth["classes"][truth["valid"]]]
+            panels["truth"] = _panel(image, truth, truth["valid"], names, config)
+        rows.append({key: picture[:h, :w] for key, picture in panels.items()})
+    return viz.contact_sheet(rows, (), panel_width=320)
+
+
+def _panel(image: np.ndarray, instances: Any, shown: np.ndarray, names: list[str], config: RCNNConfig) -> np.ndarray:
+    masks = instances.get("masks")
+    if masks is not None and masks.dtype != bool:
+        # All of them, so that pictures of any number of objects are one program's.
+        masks = np.asarray(ops.paste_masks(masks, instances["boxes"], image.shape[:2], rule=config.paste)) >= 0.5
+    return viz.draw_instances(image, instances["boxes"][shown], None if masks is None else masks[shown], names)

@@ -1,0 +1,59 @@
+"""Instances on a picture: each in a colour of its own, outlined, boxed and named. Host arrays in, uint8 RGB out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxseg.viz.overlay import INK, to_uint8
+
+MOST_NAMED = 30  # more names than that would hide the picture
+
+
+def instance_colours(count: int) -> np.ndarray:
+    """``[count, 3]`` uint8, neighbours in number far apart in hue (steps of the golden section of the circle)."""
+    hue = (np.arange(count) * 0.61803398875) % 1.0
+    channel = (hue[:, None] * 6 + np.array([5.0, 3.0, 1.0])) % 6
+    value = 1 - 0.85 * np.clip(np.minimum(channel, 4 - channel), 0, 1)
+    return (255 * value).round().astype(np.uint8)
+
+
+def draw_instances(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    masks: np.ndarray | None = None,
+    names: Sequence[str] = (),
+    *,
+    alpha: float = 0.45,
+    box_lines: bool = True,
+) -> np.ndarray:
+    """``image [H, W, 3]`` with ``boxes [N, 4]``, ``masks [N, H, W]`` bool filled and outlined, and ``names``, one each.
+
+    Names are written where there are at most ``MOST_NAMED`` instances. ``alpha``: the colours' opacity.
+    """
+    picture = to_uint8(image).astype(np.float32)
+    colours = instance_colours(len(boxes)).astype(np.float32)
+    for mask, colour in zip(masks if masks is not None else (), colours):
+        picture[mask] = (1 - alpha) * picture[mask] + alpha * colour
+    for mask, colour in zip(masks if masks is not None else (), colours):
+        picture[_edge(mask)] = colour
+    canvas = Image.fromarray(picture.round().astype(np.uint8))
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(11)
+    for i, (box, colour) in enumerate(zip(np.asarray(boxes, np.float32), colours)):
+        x1, y1, x2, y2 = (float(v) for v in box)
+        paint = tuple(int(c) for c in colour)
+        if box_lines and x2 > x1 and y2 > y1:
+            draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=paint)
+        if names and len(boxes) <= MOST_NAMED:
+            place = (max(x1 + 1, 0), max(y1 - 13, 0))
+            draw.rectangle(draw.textbbox(place, names[i], font=font), fill=INK)
+            draw.text(place, names[i], fill=paint, font=font)
+    return np.asarray(canvas)
+
+
+def _edge(mask: np.ndarray) -> np.ndarray:
+    """Pixels of a mask with one beside them that is not of it."""
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
