@@ -32,8 +32,8 @@ class Data:
 
     ``train`` and ``val`` are sources (``len``, ``[i] -> sample``, ``classes``, ``palette``); ``augment`` and
     ``prepare`` are transforms ``(sample, rng) -> sample`` for training and for everything else. ``max_instances``: how
-    many instances a picture is padded to; None leaves them out of the batch. ``mask_side``: their masks are box-relative,
-    of so many cells a side; None keeps them whole, of the picture's size.
+    many instances a picture is padded to; None leaves them out of the batch. ``mask_side``: their masks are
+    box-relative, of so many cells a side; None keeps them whole, of the picture's size.
     """
 
     train: Any
