@@ -3,6 +3,7 @@ needed.
 """
 
 from jaxseg.data.crops import ObjectCrop, PixelWindow, best_proposals, edge_proposals, regions
+from jaxseg.data.cutouts import Cutouts
 from jaxseg.data.folder import CAMVID_CLASSES, CAMVID_FREQUENCIES, Folder, camvid
 from jaxseg.data.frequencies import class_frequencies
 from jaxseg.data.image_labels import MainObject, Present
@@ -20,6 +21,7 @@ __all__ = [
     "CAMVID_CLASSES",
     "CAMVID_FREQUENCIES",
     "Augment",
+    "Cutouts",
     "Folder",
     "InMemory",
     "MainObject",
