@@ -52,12 +52,16 @@ class Metric(NamedTuple):
 
     ``init() -> state``; ``update(state, predictions, batch) -> state``; ``merge(a, b) -> state``;
     ``compute(state) -> dict of numbers`` (on the host).
+
+    ``on_host``: ``update`` too runs on the host, outside of ``jit``, on numpy arrays; its state is any Python value.
+    With several processes each is given the predictions and batches of all, without the pictures.
     """
 
     init: Callable[[], Any]
     update: Callable[[Any, Predictions, Batch], Any]
     merge: Callable[[Any, Any], Any]
     compute: Callable[[Any], dict[str, Any]]
+    on_host: bool = False
 
 
 class Task(NamedTuple):

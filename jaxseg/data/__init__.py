@@ -2,6 +2,7 @@
 needed.
 """
 
+from jaxseg.data.coco import Coco, coco_truth, to_coco
 from jaxseg.data.crops import ObjectCrop, PixelWindow, best_proposals, edge_proposals, regions
 from jaxseg.data.cutouts import Cutouts
 from jaxseg.data.folder import CAMVID_CLASSES, CAMVID_FREQUENCIES, Folder, camvid
@@ -21,6 +22,7 @@ __all__ = [
     "CAMVID_CLASSES",
     "CAMVID_FREQUENCIES",
     "Augment",
+    "Coco",
     "Cutouts",
     "Folder",
     "InMemory",
@@ -39,6 +41,7 @@ __all__ = [
     "check_labels",
     "cityscapes",
     "class_frequencies",
+    "coco_truth",
     "crop_masks",
     "edge_proposals",
     "eval_batches",
@@ -50,6 +53,7 @@ __all__ = [
     "regions",
     "split",
     "tight_boxes",
+    "to_coco",
     "train_batches",
     "write_png",
 ]
