@@ -99,10 +99,11 @@ def box_of_rle(rle: dict[str, Any]) -> np.ndarray:
     return np.array([x, y, x + w, y + h])
 
 
-def _counts(counts: bytes, where: str) -> np.ndarray:
+def _counts(counts: bytes | str, where: str) -> np.ndarray:
     """The run lengths in COCO's string: each number five bits a character from 48 on, the lowest first, bit 5 where
     more follow, bit 4 of the last its sign; from the fourth number on, what is added to the last but one."""
-    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    text = counts if isinstance(counts, bytes) else counts.encode()
+    codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     last = np.flatnonzero(codes & 32 == 0)
     if len(codes) == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         raise JaxsegError(f"{where}: damaged run lengths (an odd character, or cut off); export the mask again")
