@@ -6,9 +6,9 @@ Arrays
     Label maps are ``[H, W]`` integers; ``VOID`` (255) marks pixels that count for nothing.
     Boxes are ``(x1, y1, x2, y2)`` in continuous pixels: the first pixel covers 0..1 and its centre is at 0.5.
     A picture's own label, ``category``, is a class 0..K-1, or K numbers, 1 present and 0 absent; ``UNKNOWN`` (-1)
-    counts for nothing. In detection class 0 is background. Instance masks are kept whole on the host
-    (``[N, H, W]`` bool) and box-relative on the device (``[N, M, M]``). Keypoints are ``(x, y, visibility)``,
-    visibility 0, 1 or 2 as in COCO.
+    counts for nothing. In detection class 0 is background. On the host instance masks are whole
+    (``[N, H, W]`` bool) or :class:`jaxseg.data.Cutouts`, on the device box-relative (``[N, M, M]``). Keypoints are
+    ``(x, y, visibility)``, visibility 0, 1 or 2 as in COCO.
 
 Shape letters
     B batch, H W size, C channels, K classes, N instances, A anchors, R proposals, D detections, L levels,
@@ -52,12 +52,16 @@ class Metric(NamedTuple):
 
     ``init() -> state``; ``update(state, predictions, batch) -> state``; ``merge(a, b) -> state``;
     ``compute(state) -> dict of numbers`` (on the host).
+
+    ``on_host``: ``update`` too runs on the host, outside of ``jit``, on numpy arrays; its state is any Python value.
+    With several processes each is given the predictions and batches of all, without the pictures.
     """
 
     init: Callable[[], Any]
     update: Callable[[Any, Predictions, Batch], Any]
     merge: Callable[[Any, Any], Any]
     compute: Callable[[Any], dict[str, Any]]
+    on_host: bool = False
 
 
 class Task(NamedTuple):

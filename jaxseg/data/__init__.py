@@ -2,7 +2,9 @@
 needed.
 """
 
+from jaxseg.data.coco import Coco, coco_truth, to_coco
 from jaxseg.data.crops import ObjectCrop, PixelWindow, best_proposals, edge_proposals, regions
+from jaxseg.data.cutouts import Cutouts
 from jaxseg.data.folder import CAMVID_CLASSES, CAMVID_FREQUENCIES, Folder, camvid
 from jaxseg.data.frequencies import class_frequencies
 from jaxseg.data.image_labels import MainObject, Present
@@ -20,6 +22,8 @@ __all__ = [
     "CAMVID_CLASSES",
     "CAMVID_FREQUENCIES",
     "Augment",
+    "Coco",
+    "Cutouts",
     "Folder",
     "InMemory",
     "MainObject",
@@ -37,6 +41,7 @@ __all__ = [
     "check_labels",
     "cityscapes",
     "class_frequencies",
+    "coco_truth",
     "crop_masks",
     "edge_proposals",
     "eval_batches",
@@ -48,6 +53,7 @@ __all__ = [
     "regions",
     "split",
     "tight_boxes",
+    "to_coco",
     "train_batches",
     "write_png",
 ]

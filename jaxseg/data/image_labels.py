@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.data.cutouts import Cutouts
 from jaxseg.types import UNKNOWN, JaxsegError
 
 
@@ -86,4 +87,4 @@ class MainObject:
 
 def select_instances(instances: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
     """The instances at ``rows``; what is no array [N, ...] (``flip_pairs``) stays."""
-    return {key: value[rows] if isinstance(value, np.ndarray) else value for key, value in instances.items()}
+    return {key: value[rows] if isinstance(value, np.ndarray | Cutouts) else value for key, value in instances.items()}

@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.data.coco import coco_truth, truth_by_samples
+from jaxseg.metrics import Truth
+
 
 @dataclasses.dataclass(frozen=True)
 class InMemory:
@@ -32,5 +35,13 @@ class InMemory:
         return self.source.classes
 
     @property
+    def things(self) -> tuple[str, ...]:
+        return self.source.things
+
+    @property
     def palette(self) -> np.ndarray:
         return self.source.palette
+
+    def truth(self) -> Truth:
+        """The source's; of the transformed samples if there is a transform."""
+        return coco_truth(self.source) if self.transform is None else truth_by_samples(self)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.data.coco import coco_truth
+from jaxseg.metrics import Truth
 from jaxseg.types import JaxsegError
 
 
@@ -27,8 +29,17 @@ class Subset:
         return self.source.classes
 
     @property
+    def things(self) -> tuple[str, ...]:
+        return self.source.things
+
+    @property
     def palette(self) -> np.ndarray:
         return self.source.palette
+
+    def truth(self) -> Truth:
+        """The source's, of these samples."""
+        truth = coco_truth(self.source)
+        return truth._replace(image_ids=tuple(truth.image_ids[i] for i in self.indices))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +71,16 @@ class Part:
         return self.source.classes
 
     @property
+    def things(self) -> tuple[str, ...]:
+        return self.source.things
+
+    @property
     def palette(self) -> np.ndarray:
         return self.source.palette
+
+    def truth(self) -> Truth:
+        """The source's, of these samples."""
+        return self.samples.truth()
 
 
 def split(source: Any, fraction: float, *, seed: int = 0) -> tuple[Part, Part]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxseg.data.cutouts import Cutouts
 from jaxseg.data.instances import tight_boxes
 from jaxseg.data.photometric import jitter, to_float
 from jaxseg.data.warp import (
@@ -192,7 +193,8 @@ def warp_instances(
 ) -> dict[str, Any]:
     """Instances after a warp; those of which nothing remains in the window are dropped from every array.
 
-    Entries beside boxes, masks and keypoints are arrays [N, ...] and are carried along unchanged.
+    Masks stay what they are, whole or Cutouts. Entries beside boxes, masks and keypoints are arrays [N, ...] and
+    are carried along unchanged.
     """
     out: dict[str, Any] = {k: v for k, v in instances.items() if k != "flip_pairs"}
     pairs = flip_pairs if flip_pairs is not None else instances.get("flip_pairs")
@@ -214,7 +216,7 @@ def warp_instances(
                 "give Augment(flip_pairs=((left, right), ...)), or () if none do, or flip=False"
             )
         out["keypoints"] = warp_keypoints(instances["keypoints"], warp, pairs or ())
-    out = {k: np.asarray(v)[keep] for k, v in out.items()}
+    out = {k: v[keep] if isinstance(v, Cutouts) else np.asarray(v)[keep] for k, v in out.items()}
     return out if pairs is None else {**out, "flip_pairs": pairs}
 
 

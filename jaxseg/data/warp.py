@@ -13,7 +13,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from jaxseg.data.instances import tight_boxes
+from jaxseg.data.cutouts import Cutouts, Masks, cut_out, tight_box
 from jaxseg.types import VOID
 
 MEAN_COLOUR = (124, 116, 104)
@@ -108,22 +108,27 @@ def warp_labels(labels: np.ndarray, warp: Warp, *, fill: int = VOID) -> np.ndarr
     return _sample(labels, warp.matrix, warp, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, (fill,))
 
 
-def warp_masks(masks: np.ndarray, warp: Warp) -> np.ndarray:
-    """Masks [N, H, W] bool to [N, H', W'] bool, nearest pixel; False outside the source."""
-    out = np.zeros((len(masks), *warp.size), bool)
-    boxes = tight_boxes(masks)
-    ids = _one_map(masks, boxes.astype(int))
-    if ids is None:
-        for n, mask in enumerate(masks):
-            out[n] = warp_labels(mask.view(np.uint8), warp, fill=0).view(bool)
-        return out
-    # Masks that nowhere overlap go as one map: one warp instead of N, and each is looked for where it must be.
-    moved = warp_labels(ids, warp, fill=0)
+def warp_masks(masks: Masks, warp: Warp) -> Masks:
+    """Masks [N, H, W] bool to [N, H', W'] bool, nearest pixel; False outside the source. Cutouts give Cutouts.
+
+    Each is looked at only where it can have gone, so N costs little; the pixels are those that
+    :func:`warp_labels` gives of each mask as a uint8 map.
+    """
+    cutouts = cut_out(masks)
+    shown = _shown(cutouts.size, warp)
     reach = 2 if warp.shift is None else 2 + int(np.ceil(np.abs(warp.shift).max()))
+    sides = np.array([bitmap.shape[::-1] for bitmap in cutouts.bitmaps]).reshape(-1, 2)
+    boxes = np.concatenate([cutouts.corners, cutouts.corners + sides], axis=1)
     corners = warp_boxes(boxes, dataclasses.replace(warp, shift=None)) + reach * np.array([-1, -1, 1, 1])
-    for n, (x1, y1, x2, y2) in enumerate(np.clip(corners, 0, warp.size[::-1] * 2).astype(int)):
-        out[n, y1:y2, x1:x2] = moved[y1:y2, x1:x2] == n + 1
-    return out
+    windows = np.clip(corners, 0, warp.size[::-1] * 2).astype(int)
+    bitmaps = []
+    for n, (x1, y1, x2, y2) in enumerate(windows):
+        moved = _look_up(cutouts.bitmaps[n], cutouts.corners[n], shown[y1:y2, x1:x2], cutouts.size[1])
+        left, top, right, bottom = tight_box(moved)
+        windows[n, :2] = (x1 + left, y1 + top) if right else (0, 0)
+        bitmaps.append(moved[top:bottom, left:right].copy())
+    out = Cutouts(warp.size, windows[:, :2], bitmaps)
+    return out if isinstance(masks, Cutouts) else out.whole()
 
 
 def warp_points(points: np.ndarray, warp: Warp) -> np.ndarray:
@@ -167,16 +172,23 @@ def warp_keypoints(keypoints: np.ndarray, warp: Warp, flip_pairs: tuple[tuple[in
     return out
 
 
-def _one_map(masks: np.ndarray, boxes: np.ndarray) -> np.ndarray | None:
-    """Masks (with their boxes, int) as one map [H, W] uint16 of numbers from 1; None if two share a pixel."""
-    if len(masks) >= 2**16 - 1:
-        return None
-    ids, pixels = np.zeros(masks.shape[1:], np.uint16), 0
-    for n, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
-        window = (slice(box[1], box[3]), slice(box[0], box[2]))
-        np.putmask(ids[window], mask[window], n + 1)
-        pixels += np.count_nonzero(mask[window])
-    return ids if pixels == np.count_nonzero(ids) else None
+def _shown(source: tuple[int, int], warp: Warp) -> np.ndarray:
+    """Which source pixel each output pixel shows: int32 [H', W'] ``y * W + x``; -1 outside the source."""
+    places = np.arange(1, source[0] * source[1] + 1, dtype=np.int32)
+    # As four channels of bytes: cv2 samples int32 in coarser steps than uint8, and at ties takes other pixels.
+    channels = places.view(np.uint8).reshape(*source, 4)
+    moved = _sample(channels, warp.matrix, warp, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, (0, 0, 0, 0))
+    return np.ascontiguousarray(moved).view(np.int32)[..., 0] - 1
+
+
+def _look_up(bitmap: np.ndarray, corner: np.ndarray, shown: np.ndarray, width: int) -> np.ndarray:
+    """The bitmap [h, w] at ``corner`` (x, y) as seen by ``shown`` [H', W'], places in an image of ``width``."""
+    y, x = np.divmod(shown, np.int32(width))
+    y, x = y - corner[1], x - corner[0]
+    inside = (y >= 0) & (y < bitmap.shape[0]) & (x >= 0) & (x < bitmap.shape[1])
+    out = np.zeros(shown.shape, bool)
+    out[inside] = bitmap[y[inside], x[inside]]
+    return out
 
 
 def _sample(

@@ -13,21 +13,28 @@ devices: start from a replicated ``init()`` and read any one copy; do not ``merg
 
 from jaxseg.metrics.boundary import boundary_counts, boundary_metric
 from jaxseg.metrics.classification import accuracy_metric, average_precision_metric
+from jaxseg.metrics.coco import coco_metric
 from jaxseg.metrics.combine import combine
 from jaxseg.metrics.confusion import confusion_matrix, segmentation_metric
+from jaxseg.metrics.detections import Truth, coco_results
 from jaxseg.metrics.labels import check_labels, split_void
 from jaxseg.metrics.localization import localization_metric, paired_iou, pck_metric, weak_localization_metric
+from jaxseg.metrics.paste import paste_mask
 
 __all__ = [
+    "Truth",
     "accuracy_metric",
     "average_precision_metric",
     "boundary_counts",
     "boundary_metric",
     "check_labels",
+    "coco_metric",
+    "coco_results",
     "combine",
     "confusion_matrix",
     "localization_metric",
     "paired_iou",
+    "paste_mask",
     "pck_metric",
     "segmentation_metric",
     "split_void",

@@ -25,7 +25,7 @@ def evaluate(
     """``(scores, contact sheet)`` of ``variables`` over the validation source.
 
     ``eval_step``, ``(variables, metric state, batch) -> (metric state, predictions)``, stands in for what model and
-    task say by themselves.
+    task say by themselves. Where the metric runs on the host it is updated here, with the predictions of all processes.
     """
     mesh = parallel.spread("jit", devices=experiment.devices)
     eval_step = eval_step or jax.jit(make_eval_step(experiment.model, experiment.task))
@@ -65,7 +65,8 @@ def evaluate_state(run: Run, state: Any) -> tuple[dict[str, Any], np.ndarray]:
 def _evaluate(
     e: Experiment, eval_step: Callable[..., Any], how: parallel.Spread, variables: Any, shown: int
 ) -> tuple[dict[str, Any], np.ndarray]:
-    variables, metric = how.place(variables), how.place(e.task.metric.init())
+    variables, on_host = how.place(variables), e.task.metric.on_host
+    metric = e.task.metric.init() if on_host else how.place(e.task.metric.init())
     batches = pipeline.eval_batches(
         e.data.val,
         e.data.prepare,
@@ -79,10 +80,16 @@ def _evaluate(
     chosen = np.linspace(0, len(e.data.val) - 1, shown).round()
     examples: list[tuple[Batch, Any]] = []
     for batch in batches:
-        metric, predictions = eval_step(variables, metric, how.put(batch))
+        placed = how.put(batch)
+        if on_host:
+            _, predictions = eval_step(variables, None, placed)
+            seen = {key: value for key, value in placed.items() if key != "image"}
+            metric = e.task.metric.update(metric, *parallel.rows_of_all((predictions, seen)))
+        else:
+            metric, predictions = eval_step(variables, metric, placed)
         rows = np.flatnonzero(np.isin(batch["index"], chosen))
         if len(rows) and jax.process_count() == 1:
             examples.append(jax.tree.map(partial(np.take, indices=rows, axis=0), (batch, jax.device_get(predictions))))
     batch, predictions = jax.tree.map(lambda *x: np.concatenate(x), *examples) if examples else ({}, {})
     sheet = e.task.draw(batch, predictions) if examples else np.zeros((1, 1, 3), np.uint8)
-    return e.task.metric.compute(jax.device_get(metric)), sheet
+    return e.task.metric.compute(metric if on_host else jax.device_get(metric)), sheet

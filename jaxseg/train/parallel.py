@@ -68,6 +68,15 @@ def connect_hosts() -> None:
         jax.distributed.initialize(address, int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"]))
 
 
+def rows_of_all(tree: Any) -> Any:
+    """Numpy arrays of what is cut over the devices by its first axis: with several processes, the rows of all."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
 @cache
 def compiler_options(platform: str) -> dict[str, str]:
     """XLA's options for a training step: on a CPU, operations in the order that needs least memory.

@@ -81,11 +81,16 @@ def make_train_step(
 
 
 def make_eval_step(model: nn.Module, task: Task) -> Callable[[Any, Any, Batch], tuple[Any, Any]]:
-    """``(variables, metric state, batch) -> (metric state, predictions)``."""
+    """``(variables, metric state, batch) -> (metric state, predictions)``.
+
+    A metric that runs on the host is not updated here: its state, say None, is given back as it came.
+    """
 
     def eval_step(variables: Any, metric_state: Any, batch: Batch) -> tuple[Any, Any]:
         outputs: Any = model.apply(variables, *task.inputs(batch), train=False)
         predictions = task.predict(outputs, batch)
+        if task.metric.on_host:
+            return metric_state, predictions
         return task.metric.update(metric_state, predictions, batch), predictions
 
     return eval_step

@@ -14,8 +14,9 @@ import pytest
 
 from jaxseg.train import loop
 from jaxseg.train.checkpoint import write_json
+from jaxseg.train.evaluate import evaluate
 from jaxseg.train.log import read_records
-from tests.helpers import tiny_experiment
+from tests.helpers import rows_experiment, tiny_experiment, variables_for
 
 PROGRAM = """
 import sys
@@ -25,8 +26,22 @@ from tests.helpers import tiny_experiment
 print(loop.train(tiny_experiment(devices=None, spread=sys.argv[1], save_every=3, log_every=1), sys.argv[2]).step)
 """
 
+# A metric on the host gathers the rows of all: (place in the source, first predicted class) of every image.
+ROWS = """
+import sys
+from jaxseg.train import evaluate, parallel
+parallel.connect_hosts()
+from tests.helpers import rows_experiment, variables_for
+e = rows_experiment(devices=None)
+print(evaluate.evaluate(e, variables_for(e))[0]["rows"])
+"""
+
 
 def train_on_two_hosts(spread, workdir):
+    return run_on_two_hosts(PROGRAM, spread, str(workdir))
+
+
+def run_on_two_hosts(program, *arguments):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -34,7 +49,7 @@ def train_on_two_hosts(spread, workdir):
     for index in range(2):
         hosts = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
         env = os.environ | hosts | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-        command = [sys.executable, "-c", PROGRAM, spread, str(workdir)]
+        command = [sys.executable, "-c", program, *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         processes.append(subprocess.Popen(command, cwd=Path(__file__).parents[2], env=env, **pipes))
     said = [process.communicate(timeout=300) for process in processes]
@@ -52,6 +67,14 @@ def test_two_hosts_train_like_one(spread, tmp_path):
     assert "at step 3 of 6" in said[0][1]
     assert [out.split()[-1] for out, _ in said] == ["6", "6"]
     assert_same_losses(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_metric_on_the_host_sees_the_rows_of_all_hosts():
+    e = rows_experiment()
+    alone = evaluate(e, variables_for(e))[0]["rows"]
+    assert [row[0] for row in alone] == list(range(10))
+    said = run_on_two_hosts(ROWS)
+    assert [out.strip().splitlines()[-1] for out, _ in said] == [str(alone)] * 2
 
 
 def test_many_may_write_one_file_at_once(tmp_path):

@@ -20,7 +20,7 @@ from jaxseg.train import build, evaluate, loop
 from jaxseg.train.checkpoint import Checkpoints
 from jaxseg.train.log import read_records
 from jaxseg.types import JaxsegError
-from tests.helpers import tiny_experiment
+from tests.helpers import rows_experiment, tiny_experiment
 
 EXPERIMENT = tiny_experiment(ema=0.9)
 
@@ -281,3 +281,8 @@ def test_one_program_serves_every_batch(whole, tmp_path):
         scores, _ = evaluate.evaluate_state(run, state)
     assert run.eval_step._cache_size() == 1  # ten images in batches of eight: the last is filled up
     assert json.dumps({k: v for k, v in scores.items() if k == "miou"})
+
+
+def test_a_metric_on_the_host_is_evaluated_in_training(tmp_path):
+    result = loop.train(rows_experiment(steps=2, eval_every=1), tmp_path)
+    assert [place for place, _ in result.scores["rows"]] == list(range(10))

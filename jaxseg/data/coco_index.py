@@ -1,0 +1,215 @@
+"""A COCO JSON read and checked as a whole, once: what is wrong is named by file and entry."""
+
+import json
+import logging
+import math
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxseg.metrics.rle import box_of_rle, decode_rle, polygon_points, polygons_of, to_rle
+from jaxseg.types import JaxsegError
+
+AGREE = 0.5  # a box and its mask's box are one object's if their IoU is at least this
+_MOST_NAMED = 5
+_NUMBER, _TEXT = (int,), (str,)
+_IMAGE = {"id": _NUMBER, "file_name": _TEXT, "height": _NUMBER, "width": _NUMBER}
+_CATEGORY = {"id": _NUMBER, "name": _TEXT}
+_OBJECT = {"id": _NUMBER, "image_id": _NUMBER, "category_id": _NUMBER, "bbox": (list,)}
+_CAPTION = {"id": _NUMBER, "image_id": _NUMBER, "caption": _TEXT}
+
+
+class Index(NamedTuple):
+    """``content`` as read; ``images`` and ``categories`` in their order (images those that are kept, categories by id);
+    ``annotations`` of each image id, without those left out; ``boxes``, xyxy float64, of each annotation id;
+    ``captions``, whether this is a file of captions."""
+
+    content: dict[str, Any]
+    images: tuple[dict[str, Any], ...]
+    categories: tuple[dict[str, Any], ...]
+    annotations: dict[int, list[dict[str, Any]]]
+    boxes: dict[int, np.ndarray]
+    captions: bool
+
+
+def read_index(
+    file: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    keep_empty: bool = True,
+    masks: bool = True,
+    min_area: float = 0,
+) -> Index:
+    """Read, check and sort a COCO JSON. Arguments and errors as in :class:`jaxseg.data.Coco`."""
+    path = os.fspath(file)
+    content = _load(path)
+    captions = any("caption" in a for a in _list(content, "annotations", path)[:1] if isinstance(a, dict))
+    images = _entries(content, "images", _IMAGE, path)
+    annotations = _entries(content, "annotations", _CAPTION if captions else _OBJECT, path)
+    categories = {} if captions else _entries(content, "categories", _CATEGORY, path)
+    _check_known(annotations, "image_id", images, path)
+    if not captions:
+        _check_known(annotations, "category_id", categories, path)
+    _check_files(images, pathlib.Path(folder), path)
+    boxes = {} if captions else _boxes(annotations, images, path, masks)
+    of_image: dict[int, list[dict[str, Any]]] = {i: [] for i in images}
+    for a in annotations.values():
+        if captions or (a["id"] in boxes and area_of(a) >= min_area):
+            of_image[a["image_id"]].append(a)
+    shown = tuple(image for i, image in images.items() if keep_empty or of_image[i])
+    if not shown:
+        what = f"{len(images)} images, none of them with an object" if images else "no images"
+        raise JaxsegError(f"{path}: {what}; check the file, or set keep_empty=True and min_area=0")
+    return Index(content, shown, tuple(categories[i] for i in sorted(categories)), of_image, boxes, captions)
+
+
+def area_of(annotation: dict[str, Any]) -> float:
+    """The annotation's ``area``, or its box's where it has none."""
+    width, height = annotation["bbox"][2:]
+    return float(annotation.get("area", width * height))
+
+
+def _load(path: str) -> dict[str, Any]:
+    if not os.path.isfile(path):
+        raise JaxsegError(f"{path}: no such file of annotations; check the path")
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise JaxsegError(f"{path}: not a JSON file ({str(error)[:80]}); download or export it again") from error
+    if not isinstance(content, dict):
+        raise JaxsegError(f"{path}: holds a {type(content).__name__}, expected COCO's {{'images': [...], ...}}")
+    return content
+
+
+def _list(content: dict[str, Any], key: str, path: str) -> list[Any]:
+    if not isinstance(content.get(key), list):
+        there = ", ".join(list(content)[:8])
+        raise JaxsegError(
+            f"{path}: has no list of {key} (it has {there or 'nothing'}); give COCO's JSON of instances, keypoints or "
+            "captions"
+        )
+    return content[key]
+
+
+def _entries(content: dict[str, Any], key: str, wanted: dict[str, tuple[type, ...]], path: str) -> dict[int, Any]:
+    """The entries by id; each must have what is ``wanted``, of its type."""
+    found: dict[int, Any] = {}
+    for n, entry in enumerate(_list(content, key, path)):
+        if not isinstance(entry, dict):
+            raise JaxsegError(f"{path}: {key}[{n}] is {str(entry)[:60]!r}, expected an object with {', '.join(wanted)}")
+        for name, types in wanted.items():
+            if type(entry.get(name)) not in types:
+                given = f"is {str(entry[name])[:40]!r}" if name in entry else "is missing"
+                raise JaxsegError(
+                    f"{path}: {key}[{n}] (id {entry.get('id')}): {name} {given}, expected {types[0].__name__}"
+                    + ("; a file of panoptic segments can't be read here" if "segments_info" in entry else "")
+                )
+        if entry["id"] in found:
+            raise JaxsegError(f"{path}: {key}[{n}] has the id {entry['id']} of an earlier one; give each its own")
+        found[entry["id"]] = entry
+    return found
+
+
+def _check_known(annotations: dict[int, Any], key: str, known: dict[int, Any], path: str) -> None:
+    for a in annotations.values():
+        if a[key] not in known:
+            raise JaxsegError(
+                f"{path}: annotation {a['id']} has {key} {a[key]}, which is none of the {len(known)} there are; mend "
+                "or remove it"
+            )
+
+
+def _check_files(images: dict[int, Any], folder: pathlib.Path, path: str) -> None:
+    """Every image must be a file in the folder or below it."""
+    if not folder.is_dir():
+        raise JaxsegError(f"{folder}: no such folder of images; check the path")
+    there: dict[pathlib.Path, set[str]] = {}
+    missing = []
+    for image in images.values():
+        name = pathlib.PurePosixPath(image["file_name"].replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or not name.name or ":" in name.parts[0]:
+            raise JaxsegError(
+                f"{path}: image {image['id']}: file_name {image['file_name']!r} leads out of the folder of images; "
+                "give names relative to it"
+            )
+        place = folder / name.parent
+        if place not in there:
+            there[place] = set(os.listdir(place)) if place.is_dir() else set()
+        if name.name not in there[place]:
+            missing.append(f"{image['file_name']} (id {image['id']})")
+    if missing:
+        raise JaxsegError(
+            f"{path}: {len(missing)} of {len(images)} images are not in {folder} "
+            f"({', '.join(missing[:_MOST_NAMED])}{', ...' if len(missing) > _MOST_NAMED else ''}); check the folder, "
+            "fetch them, or take them out of the file"
+        )
+
+
+def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks: bool) -> dict[int, np.ndarray]:
+    """xyxy within the image by annotation id, without those that are left out; says what was done."""
+    masks = masks and any(a.get("segmentation") for a in annotations.values())
+    boxes, flat, outside, replaced = {}, 0, 0, []
+    for a in annotations.values():
+        image, where = images[a["image_id"]], f"{path}: annotation {a['id']}"
+        x, y, w, h = _numbers(a["bbox"], where)
+        box = np.clip([x, y, x + w, y + h], 0, [image["width"], image["height"]] * 2)
+        if w == 0 or h == 0:
+            flat += 1
+        elif box[2] <= box[0] or box[3] <= box[1]:
+            outside += 1
+        else:
+            own = _box_of_mask(box, a.get("segmentation"), (image["height"], image["width"]), where) if masks else None
+            replaced += [] if own is None else [a["id"]]
+            boxes[a["id"]] = box if own is None else own
+    _tell(path, len(annotations), flat, outside, replaced)
+    return boxes
+
+
+def _numbers(bbox: list[Any], where: str) -> list[float]:
+    numbers = [float(v) if type(v) in (int, float) else math.nan for v in bbox]
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or min(numbers[2:]) < 0:
+        raise JaxsegError(f"{where}: bbox is {str(bbox)[:60]}, expected [x, y, width, height] with sides from 0")
+    return numbers
+
+
+def _box_of_mask(box: np.ndarray, segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray | None:
+    """The tight box of a mask whose IoU with ``box`` is below ``AGREE``; None where they agree or the mask is empty.
+
+    What encloses the points of polygons, or the runs of run lengths, tells most cases without drawing any.
+    """
+    if not segmentation:
+        raise JaxsegError(f"{where}: has no segmentation where others do; add it, or read with masks=False")
+    if isinstance(segmentation, list):
+        points = np.concatenate([polygon_points(p, size, where) for p in polygons_of(segmentation, where)])
+        around = np.concatenate([points.min(0), points.max(0)])
+    else:
+        around = box_of_rle(to_rle(segmentation, size, where))
+    if _iou(box, around) >= AGREE:
+        return None
+    bitmap, (x, y) = decode_rle(to_rle(segmentation, size, where), where)
+    tight = np.array([x, y, x + bitmap.shape[1], y + bitmap.shape[0]], np.float64)
+    return tight if bitmap.size and _iou(box, tight) < AGREE else None
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(w, 0.0) * max(h, 0.0)
+    return both / max((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both, 1e-12)
+
+
+def _tell(path: str, count: int, flat: int, outside: int, replaced: list[int]) -> None:
+    """One warning about everything that was left out or put right."""
+    parts = []
+    if flat or outside:
+        parts.append(f"left out {flat} of no area and {outside} outside of their images")
+    if replaced:
+        named = ", ".join(map(str, replaced[:_MOST_NAMED])) + (", ..." if len(replaced) > _MOST_NAMED else "")
+        parts.append(
+            f"took the masks' own boxes for {len(replaced)} that disagree with their masks (annotation {named}): "
+            "bbox must be [x, y, width, height]"
+        )
+    if parts:
+        logging.getLogger("jaxseg").warning("%s: of %d boxes %s", path, count, "; ".join(parts))

@@ -1,0 +1,127 @@
+"""COCO's average precision, computed by pycocotools (imported when first needed)."""
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxseg.metrics.detections import State, Truth, coco_results, detection_metric
+from jaxseg.types import JaxsegError, Metric
+
+Kind = Literal["box", "mask"]
+_TYPES: dict[str, Any] = {"box": "bbox", "mask": "segm"}
+
+
+def coco_metric(
+    truth: Callable[[], Truth], kinds: Sequence[Kind] = ("box", "mask"), *, max_detections: int = 100
+) -> Metric:
+    """Average precision and recall as the COCO benchmark has them, of boxes, masks or both.
+
+    It runs on the host. ``update`` reads ``predictions``, of a fixed number D an image: ``boxes`` [B, D, 4] float32
+    xyxy in pixels of the network's input, ``scores`` [B, D], ``classes`` [B, D] int32 from 1, ``valid`` [B, D] bool,
+    for masks ``masks`` [B, D, M, M] float32, probabilities within the box; and of the batch ``index``, ``original``
+    and ``matrix`` (:func:`jaxseg.data.eval_batches`), by which boxes go back to the original image, where they are
+    clipped and the masks pasted (:func:`jaxseg.metrics.paste_mask`).
+
+    ``compute`` judges the images that were seen, all others of the truth being left out, and gives for each kind, after
+    ``box_`` or ``mask_``: ``ap`` (mean over IoU 0.50, 0.55, ... 0.95), ``ap50``, ``ap75``, ``ap_small``, ``ap_medium``,
+    ``ap_large`` (area below 32^2, up to 96^2, above: of the mask if masks are judged); ``ar1``, ``ar10``, ``ar100``,
+    ``ar_small``, ``ar_medium``, ``ar_large``, recall with so many detections an image and class; and ``ap_of``, AP by
+    class name, without the classes that the truth does not show. A mean over nothing is NaN (pycocotools: -1).
+
+    Args:
+        truth: gives the truth when it is first needed: ``source.truth``, or ``partial(coco_truth, source)``.
+        kinds: what to judge.
+        max_detections: most detections an image and class; with another number than 100, ``ar100`` is named by it.
+
+    Raises:
+        JaxsegError: unknown kinds; in ``update``, predictions or batches that lack something, valid ones that are not
+            finite or of no known class.
+
+    Lin et al. 2014, "Microsoft COCO", and https://cocodataset.org/#detection-eval.
+    """
+    if not kinds or set(kinds) - set(_TYPES) or isinstance(kinds, str):
+        raise JaxsegError(f"kinds is {kinds!r}; expected a tuple of 'box' and 'mask'")
+    if max_detections < 1:
+        raise JaxsegError(f"max_detections is {max_detections}; it must be at least 1")
+
+    def compute(truth: Truth, state: State) -> dict[str, Any]:
+        scores: dict[str, Any] = {}
+        for kind in kinds:
+            found = _scores(_accumulated(truth, state, kind, max_detections), truth)
+            scores |= {f"{kind}_{name}": value for name, value in found.items()}
+        return scores
+
+    return detection_metric(truth, compute, masks="mask" in kinds)
+
+
+def _accumulated(truth: Truth, state: State, kind: Kind, max_detections: int) -> Any:
+    """pycocotools' evaluation of the images in ``state``, silent."""
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        # Copies of the entries: pycocotools writes into them.
+        wanted = [{"iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3], **a} for a in truth.coco["annotations"]]
+        found = _detections(state, kind)
+        evaluation: Any = COCOeval(_indexed(truth, wanted), _indexed(truth, found), iouType=_TYPES[kind])
+        evaluation.params.imgIds = [truth.image_ids[place] for place in sorted(state)]
+        evaluation.params.maxDets = sorted({min(n, max_detections) for n in (1, 10, max_detections)})
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation
+
+
+def _detections(state: State, kind: Kind) -> list[dict[str, Any]]:
+    """Results as pycocotools' ``loadRes`` prepares them, but that a mask's area is its own, not its box's."""
+    from pycocotools import mask as coco_mask
+
+    found = []
+    for number, entry in enumerate(coco_results(state), start=1):
+        area = coco_mask.area(entry["segmentation"]) if kind == "mask" else entry["bbox"][2] * entry["bbox"][3]
+        found.append({**entry, "id": number, "area": float(area), "iscrowd": 0})
+    return found
+
+
+def _indexed(truth: Truth, annotations: list[dict[str, Any]]) -> Any:
+    from pycocotools.coco import COCO
+
+    api: Any = COCO()
+    api.dataset = {**truth.coco, "annotations": annotations}
+    api.createIndex()
+    return api
+
+
+def _scores(evaluation: Any, truth: Truth) -> dict[str, Any]:
+    """The twelve numbers of ``COCOeval.summarize``, which knows no other ``maxDets`` than 1, 10 and 100, and AP by
+    class."""
+    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]  # [T, R, K, A, M], [T, K, A, M]
+    thresholds, most = np.round(evaluation.params.iouThrs, 2).tolist(), evaluation.params.maxDets
+    sizes = {name: a for a, name in enumerate(evaluation.params.areaRngLbl)}
+    found = {
+        "ap": _mean(precision[..., 0, -1]),
+        "ap50": _mean(precision[thresholds.index(0.5), ..., 0, -1]),
+        "ap75": _mean(precision[thresholds.index(0.75), ..., 0, -1]),
+    }
+    named = ("small", "medium", "large")
+    found |= {f"ap_{name}": _mean(precision[..., sizes[name], -1]) for name in named}
+    found |= {f"ar{count}": _mean(recall[..., 0, m]) for m, count in enumerate(most)}
+    found |= {f"ar_{name}": _mean(recall[..., sizes[name], -1]) for name in named}
+    by_class = {
+        name: _mean(precision[:, :, evaluation.params.catIds.index(i), 0, -1]) for i, name in class_names(truth).items()
+    }
+    return found | {"ap_of": {name: ap for name, ap in by_class.items() if not np.isnan(ap)}}
+
+
+def _mean(values: np.ndarray) -> float:
+    """Over what is not -1, pycocotools' word for nothing to find."""
+    there = values[values > -1]
+    return float(there.mean()) if there.size else float("nan")
+
+
+def class_names(truth: Truth) -> dict[int, str]:
+    """Name of each category id, in the order of classes; one that comes twice is followed by its id."""
+    of = {category["id"]: category["name"] for category in truth.coco["categories"]}
+    names = [of[i] for i in truth.category_ids]
+    return {i: f"{name} {i}" if names.count(name) > 1 else name for i, name in zip(truth.category_ids, names)}
