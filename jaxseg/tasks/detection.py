@@ -11,6 +11,8 @@ from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
 from jaxseg.types import Array, Batch, Metric, Outputs, Predictions, Task
 
+_PANEL = 320  # pixels across
+
 
 def detection(
     classes: Sequence[str],
@@ -82,18 +84,21 @@ def _draw(
         names = [
             f"{classes[k - 1]} {s:.2f}" for k, s in zip(found["classes"][seen], found["scores"][seen], strict=True)
         ]
-        panels = {"image": image, "prediction": _panel(image, found, seen, names, config)}
+        panels = {"image": image[:h, :w], "prediction": _panel(image, (h, w), found, seen, names, config)}
         if "instances" in batch:
             truth = {key: np.asarray(value[i]) for key, value in batch["instances"].items()}
             names = [classes[k - 1] for k in truth["classes"][truth["valid"]]]
-            panels["truth"] = _panel(image, truth, truth["valid"], names, config)
-        rows.append({key: picture[:h, :w] for key, picture in panels.items()})
-    return viz.contact_sheet(rows, (), panel_width=320)
+            panels["truth"] = _panel(image, (h, w), truth, truth["valid"], names, config)
+        rows.append(panels)
+    return viz.contact_sheet(rows, (), panel_width=_PANEL)
 
 
-def _panel(image: np.ndarray, instances: Any, shown: np.ndarray, names: list[str], config: RCNNConfig) -> np.ndarray:
-    masks = instances.get("masks")
+def _panel(
+    image: np.ndarray, size: tuple[int, int], instances: Any, shown: np.ndarray, names: list[str], config: RCNNConfig
+) -> np.ndarray:
+    (h, w), masks = size, instances.get("masks")
     if masks is not None and masks.dtype != bool:
         # All of them, so that pictures of any number of objects are one program's.
         masks = np.asarray(ops.paste_masks(masks, instances["boxes"], image.shape[:2], rule=config.paste)) >= 0.5
-    return viz.draw_instances(image, instances["boxes"][shown], None if masks is None else masks[shown], names)
+    masks = None if masks is None else masks[shown][:, :h, :w]
+    return viz.draw_instances(image[:h, :w], instances["boxes"][shown], masks, names, width=_PANEL)

@@ -1,6 +1,7 @@
 """What a run leaves and shows: ``metrics.jsonl``, TensorBoard events, a progress bar with speed and time left."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -73,7 +74,8 @@ class Log:
             return
         self.file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
         for name, value in values.items():
-            if isinstance(value, int | float):
+            # TensorBoard warns of NaN, which a score may well be (AP of small objects where there are none).
+            if isinstance(value, int | float) and math.isfinite(value):
                 self.events.add_scalar(name, value, step)
 
     def picture(self, step: int, name: str, picture: Any) -> None:

@@ -24,14 +24,20 @@ def draw_instances(
     masks: np.ndarray | None = None,
     names: Sequence[str] = (),
     *,
+    width: int | None = None,
     alpha: float = 0.45,
-    box_lines: bool = True,
 ) -> np.ndarray:
     """``image [H, W, 3]`` with ``boxes [N, 4]``, ``masks [N, H, W]`` bool filled and outlined, and ``names``, one each.
 
-    Names are written where there are at most ``MOST_NAMED`` instances. ``alpha``: the colours' opacity.
+    Names are written where there are at most ``MOST_NAMED`` instances. ``width``: the picture is made so wide first, so
+    that lines and letters on small ones are fine. ``alpha``: the colours' opacity.
     """
-    picture = to_uint8(image).astype(np.float32)
+    h, w = image.shape[:2]
+    size = (w, h) if width is None else (width, max(1, round(h * width / w)))
+    scale = size[0] / w
+    picture = np.array(Image.fromarray(to_uint8(image)).resize(size, Image.Resampling.BILINEAR), np.float32)
+    rows, columns = (np.arange(n) * m // n for n, m in ((size[1], h), (size[0], w)))
+    masks = None if masks is None else masks[:, rows[:, None], columns[None]]
     colours = instance_colours(len(boxes)).astype(np.float32)
     for mask, colour in zip(masks if masks is not None else (), colours):
         picture[mask] = (1 - alpha) * picture[mask] + alpha * colour
@@ -40,10 +46,10 @@ def draw_instances(
     canvas = Image.fromarray(picture.round().astype(np.uint8))
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(11)
-    for i, (box, colour) in enumerate(zip(np.asarray(boxes, np.float32), colours)):
+    for i, (box, colour) in enumerate(zip(np.asarray(boxes, np.float32) * scale, colours)):
         x1, y1, x2, y2 = (float(v) for v in box)
         paint = tuple(int(c) for c in colour)
-        if box_lines and x2 > x1 and y2 > y1:
+        if x2 > x1 and y2 > y1:
             draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=paint)
         if names and len(boxes) <= MOST_NAMED:
             place = (max(x1 + 1, 0), max(y1 - 13, 0))
