@@ -16,11 +16,13 @@ from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
 from jaxseg.data.tfds import Tfds, cityscapes, oxford_iiit_pet
 from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
+from jaxseg.data.voc import VOC_CLASSES, Voc
 from jaxseg.metrics.labels import check_labels
 
 __all__ = [
     "CAMVID_CLASSES",
     "CAMVID_FREQUENCIES",
+    "VOC_CLASSES",
     "Augment",
     "Coco",
     "Cutouts",
@@ -35,6 +37,7 @@ __all__ = [
     "Shapes",
     "Subset",
     "Tfds",
+    "Voc",
     "apply_warp",
     "best_proposals",
     "camvid",
