@@ -14,7 +14,7 @@ from jaxseg.data.memory import InMemory
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
-from jaxseg.data.tfds import Tfds, cityscapes, oxford_iiit_pet
+from jaxseg.data.tfds import COCO_CLASSES, Tfds, cityscapes, coco_instances, oxford_iiit_pet
 from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
 from jaxseg.data.voc import VOC_CLASSES, Voc
 from jaxseg.metrics.labels import check_labels
@@ -22,6 +22,7 @@ from jaxseg.metrics.labels import check_labels
 __all__ = [
     "CAMVID_CLASSES",
     "CAMVID_FREQUENCIES",
+    "COCO_CLASSES",
     "VOC_CLASSES",
     "Augment",
     "Coco",
@@ -44,6 +45,7 @@ __all__ = [
     "check_labels",
     "cityscapes",
     "class_frequencies",
+    "coco_instances",
     "coco_truth",
     "crop_masks",
     "edge_proposals",
