@@ -14,13 +14,16 @@ from jaxseg.data.memory import InMemory
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
-from jaxseg.data.tfds import Tfds, cityscapes, oxford_iiit_pet
+from jaxseg.data.tfds import COCO_CLASSES, Tfds, cityscapes, coco_instances, oxford_iiit_pet
 from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
+from jaxseg.data.voc import VOC_CLASSES, Voc
 from jaxseg.metrics.labels import check_labels
 
 __all__ = [
     "CAMVID_CLASSES",
     "CAMVID_FREQUENCIES",
+    "COCO_CLASSES",
+    "VOC_CLASSES",
     "Augment",
     "Coco",
     "Cutouts",
@@ -35,12 +38,14 @@ __all__ = [
     "Shapes",
     "Subset",
     "Tfds",
+    "Voc",
     "apply_warp",
     "best_proposals",
     "camvid",
     "check_labels",
     "cityscapes",
     "class_frequencies",
+    "coco_instances",
     "coco_truth",
     "crop_masks",
     "edge_proposals",

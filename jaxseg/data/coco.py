@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -116,9 +117,22 @@ class Coco:
         other = {n: "right" + n[4:] for n in names if n.startswith("left")}
         return tuple((names.index(left), names.index(right)) for left, right in other.items() if right in names)
 
+    @functools.cached_property
+    def has_masks(self) -> bool:
+        """Whether samples have ``masks``: they are asked for, and the file has some."""
+        return self.masks and any(a.get("segmentation") for a in self._index.content["annotations"])
+
     def truth(self) -> Truth:
         """The JSON as it is, for :func:`jaxseg.metrics.coco_metric`."""
         return Truth(self._index.content, self.image_ids, self.category_ids)
+
+    def entries(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], list[np.ndarray]]]:
+        """Of each image its entry in the JSON, its annotations that were kept, and their boxes xyxy; no image is
+        read."""
+        index = self._index
+        for image in index.images:
+            annotations = index.annotations[image["id"]]
+            yield image, annotations, [index.boxes[a["id"]] for a in annotations if not index.captions]
 
     def __len__(self) -> int:
         return len(self._index.images)
@@ -147,16 +161,12 @@ class Coco:
             "classes": np.array([self.class_of[a["category_id"]] for a in annotations], np.int32),
             "crowd": np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
         }
-        if self.masks and self._segmented:
+        if self.has_masks:
             out["masks"] = _decoded(annotations, (size[0], size[1]), os.fspath(self.annotations))
         if self.keypoint_names:
             out["keypoints"] = self._keypoints(annotations)
             out["flip_pairs"] = self.flip_pairs
         return out
-
-    @functools.cached_property
-    def _segmented(self) -> bool:
-        return any(a.get("segmentation") for a in self._index.content["annotations"])
 
     def _keypoints(self, annotations: list[dict[str, Any]]) -> np.ndarray:
         """[N, P, 3] float32; zeros for annotations without."""

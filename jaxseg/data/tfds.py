@@ -14,14 +14,27 @@ from typing import Any, cast
 
 import numpy as np
 
+from jaxseg.data.cutouts import Cutouts
 from jaxseg.data.folder import spread_colors, to_labels
 from jaxseg.data.images import MAX_PIXELS, ColorMap, read_image, read_mask
+from jaxseg.metrics.rle import decode_rle
 from jaxseg.types import VOID, JaxsegError
 
 PET_CLASSES = ("pet", "background", "outline")
 CITYSCAPES_CLASSES = (
     *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
     *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+)
+COCO_CLASSES = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
+    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
+    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
+    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
+    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
+    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
+    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
+    *("microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear"),
+    *("hair drier", "toothbrush"),
 )
 _CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 CITYSCAPES_TRAIN_IDS = dict.fromkeys(range(256), VOID) | {i: k for k, i in enumerate(_CITYSCAPES_LABEL_IDS)}
@@ -41,13 +54,15 @@ class Tfds:
         mask_key: the feature that holds the mask, or None.
         boxes_key: the feature that is a sequence of ``bbox`` (TFDS's relative y1, x1, y2, x2) and
             ``label``, or None. It becomes ``instances``: ``boxes`` [N, 4] xyxy in pixels, ``classes`` [N]
-            from 1, and ``crowd`` [N] bool where the data set has ``is_crowd``.
+            from 1, ``crowd`` [N] bool where the data set has ``is_crowd``, and ``masks``
+            (:class:`jaxseg.data.Cutouts`) where it has ``rle``, COCO's strings of run lengths.
         value_map: class of each value in the mask (every value must be in it; 255 for void).
         data_dir: where TFDS keeps prepared data; by default ``$TFDS_DATA_DIR`` or
             ``~/tensorflow_datasets``.
         max_pixels: refuse larger images.
 
-    A sample holds ``image`` uint8 [H, W, 3], ``label`` [H, W] and ``instances`` as asked for, ``name``.
+    A sample holds ``image`` uint8 [H, W, 3], ``label`` [H, W] and ``instances`` as asked for, ``name``, and
+    ``image_id`` where the data set has ``image/id``.
 
     Raises:
         JaxsegError: on first use (so that a trained run is read without its data): not prepared, not as
@@ -97,6 +112,11 @@ class Tfds:
         return cast(Any, builder).as_data_source(self.split, decoders=decoders)
 
     @property
+    def things(self) -> tuple[str, ...]:
+        """Names of the instance classes, if there are boxes: class k of an instance is ``things[k - 1]``."""
+        return self.classes if self.boxes_key else ()
+
+    @property
     def palette(self) -> np.ndarray:
         """[K, 3] uint8 colours to draw labels with."""
         return spread_colors(len(self.classes))
@@ -119,8 +139,8 @@ class Tfds:
                     "leave the record out, or prepare the data set again"
                 )
         if self.boxes_key:
-            sample["instances"] = _instances(_value(record, self.boxes_key), image.shape[:2])
-        return sample
+            sample["instances"] = _instances(_value(record, self.boxes_key), image.shape[:2], name)
+        return sample | ({"image_id": int(record["image/id"])} if "image/id" in record else {})
 
     def _label(self, mask: bytes | np.ndarray, name: str) -> np.ndarray:
         if isinstance(mask, bytes):
@@ -157,6 +177,14 @@ def cityscapes(split: str = "train", *, data_dir: str | os.PathLike | None = Non
         value_map=CITYSCAPES_TRAIN_IDS,
         data_dir=data_dir,
     )
+
+
+def coco_instances(
+    split: str = "train", *, data_dir: str | os.PathLike | None = None, things: tuple[str, ...] = COCO_CLASSES
+) -> Tfds:
+    """COCO with its instance masks, as :func:`jaxseg.data.coco_builder.prepare_coco` wrote it; ``things`` are the names
+    of its categories, in the order of their ids."""
+    return Tfds("coco_instances", split, things, mask_key=None, boxes_key="objects", data_dir=data_dir)
 
 
 def _prepared_folder(name: str, data_dir: str | os.PathLike | None) -> str:
@@ -199,17 +227,21 @@ def _value(record: dict[str, Any], key: str) -> Any:
     return functools.reduce(lambda inner, part: inner[part], key.split("/"), record)
 
 
-def _instances(objects: Any, size: tuple[int, int]) -> dict[str, np.ndarray]:
+def _instances(objects: Any, size: tuple[int, int], name: str) -> dict[str, Any]:
     """TFDS's sequence of objects (a dict of lists, or a list of dicts; empty ones have lost their shape)."""
     if not isinstance(objects, dict):
         keys = objects[0].keys() if objects else ("bbox", "label")
         objects = {k: [o[k] for o in objects] for k in keys}
     y1, x1, y2, x2 = np.asarray(objects["bbox"], np.float32).reshape(-1, 4).T
     height, width = size
-    out = {
+    out: dict[str, Any] = {
         "boxes": np.stack([x1 * width, y1 * height, x2 * width, y2 * height], axis=1).astype(np.float32),
         "classes": np.asarray(objects["label"], np.int32).reshape(-1) + 1,
     }
     if "is_crowd" in objects:
         out["crowd"] = np.asarray(objects["is_crowd"], bool).reshape(-1)
+    if "rle" in objects:
+        pairs = [decode_rle({"size": size, "counts": bytes(counts)}, name) for counts in objects["rle"]]
+        corners = np.array([corner for _, corner in pairs], np.int32).reshape(-1, 2)
+        out["masks"] = Cutouts(size, corners, [bitmap for bitmap, _ in pairs])
     return out

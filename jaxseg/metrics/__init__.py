@@ -20,6 +20,7 @@ from jaxseg.metrics.detections import Truth, coco_results
 from jaxseg.metrics.labels import check_labels, split_void
 from jaxseg.metrics.localization import localization_metric, paired_iou, pck_metric, weak_localization_metric
 from jaxseg.metrics.paste import paste_mask
+from jaxseg.metrics.voc import voc_metric
 
 __all__ = [
     "Truth",
@@ -38,5 +39,6 @@ __all__ = [
     "pck_metric",
     "segmentation_metric",
     "split_void",
+    "voc_metric",
     "weak_localization_metric",
 ]

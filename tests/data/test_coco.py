@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,19 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from jaxseg.data import Augment, Coco, InMemory, Resize, Shapes, Subset, coco_truth, split, to_coco, train_batches
+from jaxseg.data import (
+    Augment,
+    Coco,
+    InMemory,
+    Resize,
+    Shapes,
+    Subset,
+    coco_instances,
+    coco_truth,
+    split,
+    to_coco,
+    train_batches,
+)
 from jaxseg.types import JaxsegError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools.mask.decode, numpy >= 2
@@ -294,3 +307,28 @@ def test_nuclei(shared):
         masks = coco[place]["instances"]["masks"]
         for mask, a in zip(masks, found, strict=True):
             np.testing.assert_array_equal(mask, api.annToMask(a).astype(bool))
+
+
+def test_prepared_for_tfds_without_tensorflow(folder, tmp_path):
+    from jaxseg.data.coco_builder import prepare_coco
+
+    coco = source(folder)
+    prepare_coco({"train": coco, "validation": source(folder, keep_empty=False)}, tmp_path / "tfds")
+    prepared = coco_instances("train", data_dir=tmp_path / "tfds", things=coco.things)
+    assert prepared.things == coco.things
+    assert len(prepared) == 3
+    assert len(coco_instances("validation", data_dir=tmp_path / "tfds")) == 2
+    for sample in (prepared[i] for i in range(3)):
+        wanted = coco[coco.image_ids.index(sample["image_id"])]
+        np.testing.assert_array_equal(sample["image"], wanted["image"])
+        np.testing.assert_allclose(sample["instances"]["boxes"], wanted["instances"]["boxes"], atol=1e-4)
+        for key in ("classes", "crowd"):
+            np.testing.assert_array_equal(sample["instances"][key], wanted["instances"][key])
+        np.testing.assert_array_equal(sample["instances"]["masks"].whole(), wanted["instances"]["masks"].whole())
+    assert "tensorflow" not in sys.modules
+    assert to_coco(prepared)["images"][0]["id"] in coco.image_ids
+    prepare_coco({"train": source(folder, masks=False)}, tmp_path / "boxes")
+    boxes = coco_instances("train", data_dir=tmp_path / "boxes", things=coco.things)
+    assert all("masks" not in boxes[i]["instances"] for i in range(3))
+    with pytest.raises(JaxsegError, match="0 sources"):
+        prepare_coco({}, tmp_path)
