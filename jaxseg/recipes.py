@@ -27,11 +27,13 @@ def begin_on_vgg16(file: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     return with_vgg16(variables, read_vgg16(file, bgr=True))
 
 
-def begin_on_resnet(weights: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Fresh ``variables`` with the backbone that torchvision published (``resnet50_imagenet1k_v2``), or a file's."""
+def begin_on_resnet(weights: str, variables: Mapping[str, Any], part: str = "backbone") -> dict[str, Any]:
+    """Fresh ``variables`` with the backbone that torchvision published (``resnet50_imagenet1k_v2``), or a file's, at the
+    path ``part`` of the model.
+    """
     if weights in PUBLISHED:
-        return load(weights, variables, part="backbone")
-    return load(weights, variables, part="backbone", patterns=torchvision.RESNET, exempt=(r"^fc\.",))
+        return load(weights, variables, part=part)
+    return load(weights, variables, part=part, patterns=torchvision.RESNET, exempt=(r"^fc\.",))
 
 
 def on_vgg16(pretrained: bool, learning_rate: float = 5e-4, warmup_steps: int = 50) -> Optimizer:

@@ -10,7 +10,7 @@ from jaxseg.ops.boxes import box_ioa, box_iou
 from jaxseg.types import Array, JaxsegError
 
 POSITIVE, NEGATIVE, NEUTRAL = 1, 0, -1
-_BOXES_AT_ONCE = 16  # so that memory is of the anchors and not of all pairs
+_BOXES_AT_ONCE = 4  # so that memory is of the anchors and not of all pairs; more take longer to compile
 _TIE = 1 - 4e-7  # IoUs that differ by rounding alone are equal
 
 
@@ -79,33 +79,65 @@ def match(
         jnp.pad(x, ((0, pad),) + ((0, 0),) * (x.ndim - 1)).reshape(-1, _BOXES_AT_ONCE, *x.shape[1:])
         for x in (boxes, truth, lax.iota(jnp.int32, n))
     )
-
-    def overlaps(boxes: Array, truth: Array) -> Array:
-        """[A, boxes]; with one that is none, less than nothing."""
-        return jnp.where(truth[None], box_iou(anchors[:, None], boxes[None]), -1.0)
-
-    def look(found: tuple[Array, Array], block: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
-        best, index = found
-        iou = overlaps(*block[:2])
-        better = jnp.max(iou, axis=1) > best
-        index = jnp.where(better, block[2][jnp.argmax(iou, axis=1)], index)
-        return (jnp.maximum(best, jnp.max(iou, axis=1)), index), jnp.max(iou, axis=0)
-
-    nothing = jnp.full(a, -1.0), jnp.zeros(a, jnp.int32)
-    (best, index), most = lax.scan(look, nothing, blocks)
+    best, index = _best_boxes(anchors, blocks)
     label = jnp.where(best >= positive, POSITIVE, jnp.where(best < negative, NEGATIVE, NEUTRAL))
     if ignored is not None:
-        inside = jnp.where((valid & ignored)[None], box_ioa(anchors[:, None], boxes[None]), 0)
-        label = jnp.where((label != POSITIVE) & (jnp.max(inside, axis=1) > 0.5), NEUTRAL, label)
+        inside = _largest_share(anchors, boxes, valid & ignored)
+        label = jnp.where((label != POSITIVE) & (inside > 0.5), NEUTRAL, label)
     if low_quality:
-
-        def tie(is_best: Array, block: tuple[Array, ...]) -> tuple[Array, None]:
-            boxes, truth, _, most = block
-            return is_best | jnp.any((overlaps(boxes, truth) >= most[None] * _TIE) & (most > 0)[None], axis=1), None
-
-        is_best, _ = lax.scan(tie, jnp.zeros(a, bool), (*blocks, most))
-        label = jnp.where(is_best, POSITIVE, label)
+        label = jnp.where(_is_best_of_a_box(anchors, blocks), POSITIVE, label)
     return Matches(index, jnp.maximum(best, 0), label)
+
+
+# Every pass below is over few boxes at a time, and within that a sum of simple steps over all anchors, one box after
+# another: a CPU's vector units like that, and dislike a maximum along a short axis (10 times slower).
+
+
+def _overlaps(anchors: Array, boxes: Array, truth: Array) -> list[Array]:
+    """For each of a few boxes its IoU with all anchors, ``[A]``; with one that is none, less than nothing."""
+    # Corners for themselves, so that neighbours in memory are neighbours in the loop.
+    columns = anchors.T
+    return [jnp.where(truth[i], box_iou(jnp.stack(columns, axis=-1), boxes[i][None]), -1.0) for i in range(len(boxes))]
+
+
+def _best_boxes(anchors: Array, blocks: Any) -> tuple[Array, Array]:
+    """Each anchor's best IoU, -1 if there are no boxes, and whose it is: the first's in a tie."""
+
+    def look(found: tuple[Array, Array], block: tuple[Array, ...]) -> tuple[tuple[Array, Array], None]:
+        best, index = found
+        for i, iou in enumerate(_overlaps(anchors, *block[:2])):
+            index = jnp.where(iou > best, block[2][i], index)
+            best = jnp.maximum(best, iou)
+        return (best, index), None
+
+    nothing = jnp.full(len(anchors), -1.0), jnp.zeros(len(anchors), jnp.int32)
+    return lax.scan(look, nothing, blocks)[0]
+
+
+def _is_best_of_a_box(anchors: Array, blocks: Any) -> Array:
+    """``[A]``: no anchor overlaps some box more than this one does."""
+
+    def most(_: None, block: tuple[Array, ...]) -> tuple[None, Array]:
+        return None, jnp.stack([jnp.max(iou) for iou in _overlaps(anchors, *block[:2])])
+
+    def tie(is_best: Array, block: tuple[Array, ...]) -> tuple[Array, None]:
+        boxes, truth, _, most = block
+        for i, iou in enumerate(_overlaps(anchors, boxes, truth)):
+            is_best = is_best | ((iou >= most[i] * _TIE) & (most[i] > 0))
+        return is_best, None
+
+    _, largest = lax.scan(most, None, blocks)
+    return lax.scan(tie, jnp.zeros(len(anchors), bool), (*blocks, largest))[0]
+
+
+def _largest_share(anchors: Array, boxes: Array, regions: Array) -> Array:
+    """``[A]``: how much of an anchor lies in the region that holds most of it."""
+
+    def look(share: Array, region: tuple[Array, Array]) -> tuple[Array, None]:
+        box, counts = region
+        return jnp.maximum(share, jnp.where(counts, box_ioa(anchors, box[None]), 0)), None
+
+    return lax.scan(look, jnp.zeros(len(anchors)), (boxes, regions))[0]
 
 
 def sample(key: Array, label: Array, *, count: int, positive_fraction: float) -> Sample:
