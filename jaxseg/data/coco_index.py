@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg.metrics.rle import box_of_rle, decode_rle, polygon_points, polygons_of, to_rle
+from jaxseg.metrics.rle import as_numbers, box_of_rle, decode_rle, polygon_points, polygons_of, to_rle
 from jaxseg.types import JaxsegError
 
 AGREE = 0.5  # a box and its mask's box are one object's if their IoU is at least this
@@ -75,7 +75,7 @@ def _load(path: str) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise JaxsegError(f"{path}: no such file of annotations; check the path")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
         raise JaxsegError(f"{path}: not a JSON file ({str(error)[:80]}); download or export it again") from error
@@ -123,12 +123,16 @@ def _check_known(annotations: dict[int, Any], key: str, known: dict[int, Any], p
 
 
 def _check_files(images: dict[int, Any], folder: pathlib.Path, path: str) -> None:
-    """Every image must be a file in the folder or below it."""
+    """Every image must have a size and be a file in the folder or below it."""
     if not folder.is_dir():
         raise JaxsegError(f"{folder}: no such folder of images; check the path")
     there: dict[pathlib.Path, set[str]] = {}
     missing = []
     for image in images.values():
+        if not (0 < image["height"] < 2**24 and 0 < image["width"] < 2**24):
+            raise JaxsegError(
+                f"{path}: image {image['id']} of {str(image['height'])[:20]}x{str(image['width'])[:20]} pixels; mend its size"
+            )
         name = pathlib.PurePosixPath(image["file_name"].replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or not name.name or ":" in name.parts[0]:
             raise JaxsegError(
@@ -154,7 +158,7 @@ def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks
     boxes, flat, outside, replaced = {}, 0, 0, []
     for a in annotations.values():
         image, where = images[a["image_id"]], f"{path}: annotation {a['id']}"
-        x, y, w, h = _numbers(a["bbox"], where)
+        x, y, w, h = _numbers(a, where)
         box = np.clip([x, y, x + w, y + h], 0, [image["width"], image["height"]] * 2)
         if w == 0 or h == 0:
             flat += 1
@@ -168,11 +172,15 @@ def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks
     return boxes
 
 
-def _numbers(bbox: list[Any], where: str) -> list[float]:
-    numbers = [float(v) if type(v) in (int, float) else math.nan for v in bbox]
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or min(numbers[2:]) < 0:
-        raise JaxsegError(f"{where}: bbox is {str(bbox)[:60]}, expected [x, y, width, height] with sides from 0")
-    return numbers
+def _numbers(a: dict[str, Any], where: str) -> list[float]:
+    """The four of ``bbox``; ``area`` and ``iscrowd`` are looked at too."""
+    numbers = as_numbers(a["bbox"])
+    if len(numbers) != 4 or not (np.abs(numbers) < 1e9).all() or min(numbers[2:]) < 0:
+        raise JaxsegError(f"{where}: bbox is {str(a['bbox'])[:60]}, expected [x, y, width, height] with sides from 0")
+    for key, types in (("area", (int, float)), ("iscrowd", (int, bool))):
+        if key in a and (type(a[key]) not in types or not 0 <= a[key] < math.inf):
+            raise JaxsegError(f"{where}: {key} is {str(a[key])[:40]!r}, expected a number from 0")
+    return numbers.tolist()
 
 
 def _box_of_mask(box: np.ndarray, segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray | None:
