@@ -130,9 +130,8 @@ def _check_files(images: dict[int, Any], folder: pathlib.Path, path: str) -> Non
     missing = []
     for image in images.values():
         if not (0 < image["height"] < 2**24 and 0 < image["width"] < 2**24):
-            raise JaxsegError(
-                f"{path}: image {image['id']} of {str(image['height'])[:20]}x{str(image['width'])[:20]} pixels; mend its size"
-            )
+            size = f"{str(image['height'])[:20]}x{str(image['width'])[:20]}"
+            raise JaxsegError(f"{path}: image {image['id']} has {size} pixels; mend its height and width")
         name = pathlib.PurePosixPath(image["file_name"].replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or not name.name or ":" in name.parts[0]:
             raise JaxsegError(
