@@ -17,7 +17,7 @@ from jaxseg.data.cutouts import Cutouts, cut_out
 from jaxseg.data.folder import spread_colors
 from jaxseg.data.images import MAX_PIXELS, read_image
 from jaxseg.metrics.detections import Truth
-from jaxseg.metrics.rle import decode_rle, encode_rle, to_rle
+from jaxseg.metrics.rle import as_numbers, decode_rle, encode_rle, to_rle
 from jaxseg.types import JaxsegError
 
 
@@ -103,12 +103,14 @@ class Coco:
     @functools.cached_property
     def keypoint_names(self) -> tuple[str, ...]:
         """Names of the P keypoints; none where no category has any."""
-        lists = {tuple(c["keypoints"]) for c in self._index.categories if c.get("keypoints")}
-        if len(lists) > 1:
+        lists = [c["keypoints"] for c in self._index.categories if c.get("keypoints")]
+        named = [isinstance(names, list) and all(isinstance(n, str) for n in names) for names in lists]
+        if not all(named) or any(names != lists[0] for names in lists):
             raise JaxsegError(
-                f"{os.fspath(self.annotations)}: categories with {len(lists)} lists of keypoints; keep one"
+                f"{os.fspath(self.annotations)}: {len(lists)} categories have keypoints; expected lists of names, all "
+                "the same; keep one of the categories"
             )
-        return next(iter(lists), ())
+        return tuple(lists[0]) if lists else ()
 
     @property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
@@ -173,8 +175,8 @@ class Coco:
         count = len(self.keypoint_names)
         out = np.zeros((len(annotations), count, 3), np.float32)
         for n, a in enumerate(annotations):
-            given = np.asarray(a.get("keypoints") or [0] * 3 * count, np.float32)
-            if given.shape != (3 * count,):
+            given = as_numbers(a.get("keypoints") or [0] * 3 * count)
+            if given.shape != (3 * count,) or not np.isfinite(given).all():
                 raise JaxsegError(
                     f"{os.fspath(self.annotations)}: annotation {a['id']} has {given.size} numbers of keypoints, "
                     f"expected {3 * count}: x, y and visibility of {count}"

@@ -75,7 +75,7 @@ def _load(path: str) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise JaxsegError(f"{path}: no such file of annotations; check the path")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
         raise JaxsegError(f"{path}: not a JSON file ({str(error)[:80]}); download or export it again") from error
@@ -123,12 +123,15 @@ def _check_known(annotations: dict[int, Any], key: str, known: dict[int, Any], p
 
 
 def _check_files(images: dict[int, Any], folder: pathlib.Path, path: str) -> None:
-    """Every image must be a file in the folder or below it."""
+    """Every image must have a size and be a file in the folder or below it."""
     if not folder.is_dir():
         raise JaxsegError(f"{folder}: no such folder of images; check the path")
     there: dict[pathlib.Path, set[str]] = {}
     missing = []
     for image in images.values():
+        if not (0 < image["height"] < 2**24 and 0 < image["width"] < 2**24):
+            size = f"{str(image['height'])[:20]}x{str(image['width'])[:20]}"
+            raise JaxsegError(f"{path}: image {image['id']} has {size} pixels; mend its height and width")
         name = pathlib.PurePosixPath(image["file_name"].replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or not name.name or ":" in name.parts[0]:
             raise JaxsegError(
@@ -154,8 +157,10 @@ def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks
     boxes, flat, outside, replaced = {}, 0, 0, []
     for a in annotations.values():
         image, where = images[a["image_id"]], f"{path}: annotation {a['id']}"
-        x, y, w, h = _numbers(a["bbox"], where)
-        box = np.clip([x, y, x + w, y + h], 0, [image["width"], image["height"]] * 2)
+        x, y, w, h = _numbers(a, where)
+        x_end, y_end = image["width"], image["height"]
+        corners = min(max(x, 0), x_end), min(max(y, 0), y_end), min(max(x + w, 0), x_end), min(max(y + h, 0), y_end)
+        box = np.array(corners, np.float64)
         if w == 0 or h == 0:
             flat += 1
         elif box[2] <= box[0] or box[3] <= box[1]:
@@ -168,10 +173,15 @@ def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks
     return boxes
 
 
-def _numbers(bbox: list[Any], where: str) -> list[float]:
-    numbers = [float(v) if type(v) in (int, float) else math.nan for v in bbox]
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or min(numbers[2:]) < 0:
-        raise JaxsegError(f"{where}: bbox is {str(bbox)[:60]}, expected [x, y, width, height] with sides from 0")
+def _numbers(a: dict[str, Any], where: str) -> list[float]:
+    """The four of ``bbox``; ``area`` and ``iscrowd`` are looked at too."""
+    numbers = a["bbox"]
+    # Plain Python: for four numbers it is several times as fast as numpy, and there may be a million boxes.
+    if len(numbers) != 4 or not all(type(v) in (int, float) and abs(v) < 1e9 for v in numbers) or min(numbers[2:]) < 0:
+        raise JaxsegError(f"{where}: bbox is {str(a['bbox'])[:60]}, expected [x, y, width, height] with sides from 0")
+    for key, types in (("area", (int, float)), ("iscrowd", (int, bool))):
+        if key in a and (type(a[key]) not in types or not 0 <= a[key] < math.inf):
+            raise JaxsegError(f"{where}: {key} is {str(a[key])[:40]!r}, expected a number from 0")
     return numbers
 
 
@@ -194,7 +204,8 @@ def _box_of_mask(box: np.ndarray, segmentation: Any, size: tuple[int, int], wher
     return tight if bitmap.size and _iou(box, tight) < AGREE else None
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
+def _iou(first: np.ndarray, second: np.ndarray) -> float:
+    a, b = first.tolist(), second.tolist()
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(w, 0.0) * max(h, 0.0)
     return both / max((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both, 1e-12)

@@ -104,8 +104,18 @@ def warp_image(image: np.ndarray, warp: Warp, *, fill: Fill = MEAN_COLOUR) -> np
 
 
 def warp_labels(labels: np.ndarray, warp: Warp, *, fill: int = VOID) -> np.ndarray:
-    """Integer map [H, W] (uint8, int16, uint16 or int32), nearest pixel; ``fill`` outside the source."""
-    return _sample(labels, warp.matrix, warp, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, (fill,))
+    """Integer map [H, W] (uint8, int16, uint16 or int32), nearest pixel; ``fill`` outside the source.
+
+    Which pixel that is, is the same for every dtype.
+    """
+    # cv2 samples int16, int32 and two channels in coarser steps than uint8, uint16 and four channels of bytes, and at
+    # ties takes other pixels.
+    as_bytes = labels.dtype.itemsize == 4
+    bits = np.ascontiguousarray(labels).view(np.uint8 if as_bytes or labels.dtype.itemsize == 1 else np.uint16)
+    outside = tuple(np.array([fill], labels.dtype).view(bits.dtype).tolist())
+    bits = bits.reshape(*labels.shape, 4) if as_bytes else bits
+    moved = _sample(bits, warp.matrix, warp, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, outside)
+    return np.ascontiguousarray(moved).view(labels.dtype).reshape(warp.size)
 
 
 def warp_masks(masks: Masks, warp: Warp) -> Masks:
@@ -175,10 +185,7 @@ def warp_keypoints(keypoints: np.ndarray, warp: Warp, flip_pairs: tuple[tuple[in
 def _shown(source: tuple[int, int], warp: Warp) -> np.ndarray:
     """Which source pixel each output pixel shows: int32 [H', W'] ``y * W + x``; -1 outside the source."""
     places = np.arange(1, source[0] * source[1] + 1, dtype=np.int32)
-    # As four channels of bytes: cv2 samples int32 in coarser steps than uint8, and at ties takes other pixels.
-    channels = places.view(np.uint8).reshape(*source, 4)
-    moved = _sample(channels, warp.matrix, warp, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, (0, 0, 0, 0))
-    return np.ascontiguousarray(moved).view(np.int32)[..., 0] - 1
+    return warp_labels(places.reshape(source), warp, fill=0) - 1
 
 
 def _look_up(bitmap: np.ndarray, corner: np.ndarray, shown: np.ndarray, width: int) -> np.ndarray:

@@ -39,16 +39,25 @@ def to_rle(segmentation: Any, size: tuple[int, int], where: str = "") -> dict[st
     height, width = size
     if isinstance(segmentation, dict):
         counts, of = segmentation.get("counts"), segmentation.get("size")
-        if list(of or ()) != [height, width]:
+        if not isinstance(of, list | tuple) or list(of) != [height, width]:
             raise JaxsegError(f"{where}: run lengths of size {of}, but the image is {[height, width]} (H, W)")
         if isinstance(counts, str | bytes):
             return {"size": [height, width], "counts": counts.encode() if isinstance(counts, str) else counts}
-        runs = np.asarray(counts if isinstance(counts, list) else [-1], np.float64)
-        if (runs < 0).any() or (runs != np.round(runs)).any() or runs.sum() != height * width:
+        runs = as_numbers(counts)
+        if not (runs >= 0).all() or (runs != np.round(runs)).any() or runs.sum() != height * width:
             raise JaxsegError(f"{where}: run lengths that do not add up to the {height}x{width} pixels of the image")
         return coco_mask.frPyObjects({"size": [height, width], "counts": runs.astype(int).tolist()}, height, width)
     polygons = [polygon_points(polygon, size, where) for polygon in polygons_of(segmentation, where)]
     return coco_mask.merge(coco_mask.frPyObjects([p.ravel().tolist() for p in polygons], height, width))
+
+
+def as_numbers(values: Any) -> np.ndarray:
+    """A list of numbers as float64 [n]; of anything else one NaN."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of unlike lengths
+        return np.array([np.nan])
+    return array.astype(np.float64) if array.ndim == 1 and array.dtype.kind in "iuf" else np.array([np.nan])
 
 
 def polygons_of(segmentation: Any, where: str = "") -> list[Any]:
@@ -60,12 +69,9 @@ def polygons_of(segmentation: Any, where: str = "") -> list[Any]:
 
 def polygon_points(polygon: Any, size: tuple[int, int], where: str = "") -> np.ndarray:
     """A polygon ``[x, y, x, y, ...]`` as points [P, 2] float64, checked."""
-    try:
-        points = np.asarray(polygon, np.float64)
-    except (TypeError, ValueError):
-        points = np.zeros(1)
+    points = as_numbers(polygon)
     # Negated, so that NaN does not pass.
-    if points.ndim != 1 or points.size < 6 or points.size % 2 or not (np.abs(points) <= _FAR * max(size)).all():
+    if points.size < 6 or points.size % 2 or not (np.abs(points) <= _FAR * max(size)).all():
         raise JaxsegError(
             f"{where}: {str(polygon)[:60]} is no polygon; expected [x, y, x, y, ...] of 3 points or more near the image"
         )

@@ -240,6 +240,46 @@ def test_what_is_refused(folder, case):
     assert "instances.json" in str(error.value)
 
 
+ODD = (None, True, -1, 3.5, float("inf"), 10**30, "", "x", "1", [], [[]], [None], {}, [[1, 2], "a"], {"a": 1})
+
+
+def mutated(value, rng):
+    """One value somewhere in the JSON replaced by an odd one, or left out."""
+    places = []
+
+    def walk(node):
+        for key in list(node) if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                walk(node[key])
+
+    walk(value)
+    node, key = places[rng.integers(len(places))]
+    if rng.random() < 0.1 and isinstance(node, dict):
+        del node[key]
+    else:
+        node[key] = copy.deepcopy(ODD[rng.integers(len(ODD))])
+    return value
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_odd_values_anywhere_are_read_or_refused(folder, seed):
+    rng, refused = np.random.default_rng(seed), []
+    for _ in range(150):
+        coco = source(folder, mutated(copy.deepcopy(content()), rng))
+        try:
+            samples = [coco[place] for place in range(len(coco))]
+            assert coco.palette.shape == (len(coco.things), 3)
+        except JaxsegError as error:
+            refused.append(str(error))
+            continue
+        boxes = np.concatenate([s["instances"]["boxes"] for s in samples if "instances" in s] or [np.zeros((0, 4))])
+        assert np.isfinite(boxes).all()
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert len(refused) > 50
+    assert all("instances.json" in message and len(message) < 600 for message in refused)
+
+
 def test_any_source_as_coco():
     shapes = Shapes(length=6, size=(64, 80), seed=2)
     value = to_coco(shapes)

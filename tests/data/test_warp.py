@@ -121,6 +121,26 @@ def test_no_label_is_invented(seed, dtype):
     assert set(np.unique(out)) <= {*np.unique(labels), 255}
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_every_dtype_takes_the_same_pixels(seed):
+    labels = np.random.default_rng(seed).integers(0, 250, SIZE)
+    warp = random_warp(seed)
+    want = warp_labels(labels.astype(np.uint8), warp)
+    for dtype in (np.int16, np.uint16, np.int32):
+        np.testing.assert_array_equal(warp_labels(labels.astype(dtype), warp), want)
+    plain = cv2.warpAffine(labels.astype(np.uint8), _for_cv2(warp.inverse), SIZE[::-1], flags=NEAREST, borderValue=255)
+    if warp.shift is None:
+        np.testing.assert_array_equal(want, plain)
+
+
+NEAREST = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+
+
+def _for_cv2(inverse):
+    """From our pixel centres, at halves, to cv2's, at whole numbers."""
+    return np.concatenate([inverse[:, :2], inverse[:, 2:] + inverse[:, :2] @ [[0.5], [0.5]] - 0.5], axis=1)
+
+
 @pytest.mark.parametrize("seed", range(0, 12, 2))
 def test_image_and_labels_leave_the_source_at_the_same_pixels(seed):
     warp = random_warp(seed, elastic=False)

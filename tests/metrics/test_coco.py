@@ -138,7 +138,7 @@ def by_hand(content, results, kind, max_detections=100):
     return evaluation
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 def test_the_twelve_numbers_are_pycocotools(seed):
     truth, predictions, batch = random_set(seed)
     before = copy.deepcopy(truth.coco)
@@ -231,6 +231,17 @@ def test_without_truth_or_predictions():
         assert all(np.isnan(scores[f"box_{n}"]) for n in NAMES)
         assert scores["mask_ap_of"] == {}
     assert np.isnan(metric.compute(metric.init())["box_ap"])
+
+
+def test_an_annotation_may_have_the_id_0():
+    """pycocotools takes its id for "not found"."""
+    content = {"images": [{"id": 0, "height": 40, "width": 50}], "categories": [{"id": 0, "name": "a"}]}
+    content["annotations"] = [{"id": 0, "image_id": 0, "category_id": 0, "bbox": [5, 5, 20, 20]}]
+    metric = coco_metric(lambda: Truth(content, (0,), (0,)), ("box",))
+    found = {"boxes": [[[5, 5, 25, 25]]], "scores": [[0.5]], "classes": [[1]], "valid": [[True]]}
+    batch = {"index": [0], "original": [[40, 50]], "matrix": [np.eye(2, 3)]}
+    scores = metric.compute(metric.update(metric.init(), {k: np.array(v) for k, v in found.items()}, batch))
+    assert scores["box_ap"] == pytest.approx(1)
 
 
 def test_only_images_that_were_seen_count():
