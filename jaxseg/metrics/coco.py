@@ -1,7 +1,6 @@
 """COCO's average precision, computed by pycocotools (imported when first needed)."""
 
 import contextlib
-import functools
 import io
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -63,54 +62,18 @@ def _accumulated(truth: Truth, state: State, kind: Kind, max_detections: int) ->
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
-        # Copies of the entries: pycocotools writes into them.
-        wanted = [{"iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3], **a} for a in truth.coco["annotations"]]
+        # Copies of the entries: pycocotools writes into them, and takes the id 0 for "not found".
+        wanted = [
+            {"iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3], **a, "id": number}
+            for number, a in enumerate(truth.coco["annotations"], start=1)
+        ]
         found = _detections(state, kind)
         evaluation: Any = COCOeval(_indexed(truth, wanted), _indexed(truth, found), iouType=_TYPES[kind])
-        evaluation.evaluateImg = functools.partial(_match, evaluation)
         evaluation.params.imgIds = [truth.image_ids[place] for place in sorted(state)]
         evaluation.params.maxDets = sorted({min(n, max_detections) for n in (1, 10, max_detections)})
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
-
-
-def _match(evaluation: Any, image_id: int, category_id: int, area: Sequence[float], most: int) -> dict[str, Any] | None:
-    """Which detections of an image find which objects of a class: ``COCOeval.evaluateImg``, whose loops look at every
-    object for every detection and threshold; these look at those that it overlaps. With 375 objects an image the whole
-    evaluation takes a twentieth of the time. And an annotation may have the id 0, which there means "not found"."""
-    truth, found = evaluation._gts[image_id, category_id], evaluation._dts[image_id, category_id]
-    if not truth and not found:
-        return None
-    ignored = np.array([bool(g["ignore"]) or not area[0] <= g["area"] <= area[1] for g in truth], bool)
-    order = np.argsort(ignored, kind="stable")  # those that count before those that don't
-    ignored, crowd = ignored[order], [bool(truth[n]["iscrowd"]) for n in order]
-    found = [found[n] for n in np.argsort([-d["score"] for d in found], kind="stable")[:most]]
-    thresholds = evaluation.params.iouThrs
-    shape = len(thresholds), len(found)
-    matched, excused = np.zeros(shape, bool), np.zeros(shape, bool)
-    taken = np.zeros((len(thresholds), len(truth)), bool)
-    overlaps = np.asarray(evaluation.ious[image_id, category_id]).reshape(len(found), len(truth))[:, order]
-    for d, overlap in enumerate(overlaps):
-        near = np.flatnonzero(overlap >= thresholds[0]).tolist()
-        for t, at_least in enumerate(thresholds if near else ()):
-            best = -1
-            for g in near:
-                if taken[t, g] and not crowd[g]:
-                    continue
-                if best >= 0 and ignored[g] and not ignored[best]:
-                    break  # one that counts is found: those that don't come after
-                if overlap[g] >= at_least:
-                    best, at_least = g, overlap[g]
-            if best >= 0:
-                matched[t, d], excused[t, d], taken[t, best] = True, ignored[best], True
-    outside = np.array([not area[0] <= d["area"] <= area[1] for d in found], bool)
-    return {
-        "dtScores": [d["score"] for d in found],
-        "dtMatches": matched,
-        "dtIgnore": excused | (outside[None] & ~matched),
-        "gtIgnore": ignored,
-    }
 
 
 def _detections(state: State, kind: Kind) -> list[dict[str, Any]]:
