@@ -2,7 +2,8 @@
 
     jaxseg train mask_rcnn_shapes --workdir runs/mask_rcnn_shapes
 
-Measured: not yet.
+Measured on 2 CPU cores (shared with other work), on 200 held-out pictures: mask AP 0.757, box AP 0.789 (AP50 of both
+0.997) after 1500 steps of 16 pictures.
 """
 
 from functools import partial

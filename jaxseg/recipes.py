@@ -28,8 +28,8 @@ def begin_on_vgg16(file: str, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def begin_on_resnet(weights: str, variables: Mapping[str, Any], part: str = "backbone") -> dict[str, Any]:
-    """Fresh ``variables`` with the backbone that torchvision published (``resnet50_imagenet1k_v2``), or a file's, at the
-    path ``part`` of the model.
+    """Fresh ``variables`` with the backbone that torchvision published (``resnet50_imagenet1k_v2``), or a file's, at
+    the path ``part`` of the model.
     """
     if weights in PUBLISHED:
         return load(weights, variables, part=part)
