@@ -1,0 +1,187 @@
+"""What holds for two-stage detectors: one compilation, no objects, bad boxes, sizes, gradients, bfloat16."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.metrics import coco_metric
+from jaxseg.models import FasterRCNN, MaskRCNN
+from jaxseg.nn import DETECTRON2, FPN, TORCHVISION, ResNet, ResNetFPN
+from jaxseg.nn.roi_heads import ConvFC, MaskHead, TwoFC
+from jaxseg.tasks import detection
+from jaxseg.types import JaxsegError
+
+K, N = 3, 5
+SMALL = {
+    "anchor_sizes": ((8,), (16,), (32,), (64,), (128,)),
+    "pre_nms": (60, 40),
+    "post_nms": (30, 20),
+    "rpn_samples": 32,
+    "roi_samples": 16,
+    "detections": 6,
+    "score_threshold": 0.0,
+}
+CONFIGS = {"torchvision": TORCHVISION._replace(**SMALL), "detectron2": DETECTRON2._replace(**SMALL)}
+
+
+def small_model(config, norm="group", dtype=jnp.float32, convs=False):
+    resnet = ResNet((1, 1, 1, 1), bottleneck=config.stride_in_1x1, base=4, norm=norm, dtype=dtype)
+    head = ConvFC(1, 8, 16, norm=norm, dtype=dtype) if convs else TwoFC(16, dtype)
+    detector = FasterRCNN(K, ResNetFPN(resnet, FPN(8, dtype=dtype)), head, config, dtype=dtype)
+    return MaskRCNN(detector, MaskHead(K, convs=1, channels=8, dtype=dtype))
+
+
+def images(count=2, h=64, w=64, seed=0):
+    return np.random.default_rng(seed).uniform(size=(count, h, w, 3)).astype(np.float32)
+
+
+def instances(counts, seed=0, n=N, side=64):
+    """Of each image so many, with box-relative masks."""
+    rng = np.random.default_rng(seed)
+    corner, size = rng.uniform(0, 0.6 * side, (len(counts), n, 2)), rng.uniform(6, 0.4 * side, (len(counts), n, 2))
+    valid = np.arange(n)[None] < np.asarray(counts)[:, None]
+    boxes = np.concatenate([corner, corner + size], -1).astype(np.float32) * valid[..., None]
+    classes = rng.integers(1, K + 1, (len(counts), n)).astype(np.int32) * valid
+    masks = (rng.uniform(size=(len(counts), n, 14, 14)) > 0.4).astype(np.float32)
+    return {"boxes": boxes, "classes": classes, "masks": masks, "valid": valid}
+
+
+@cache
+def variables_of(model):
+    key = jax.random.key(0)
+    return jax.jit(partial(model.init, train=False))(key, images(1), np.array([[64, 64]]))
+
+
+@cache
+def loss_and_gradient(name):
+    config = CONFIGS[name]
+    model, task = small_model(config), detection(["a", "b", "c"], coco_metric(lambda: None), config=config)
+
+    def loss(params, x, size, truth, key):
+        outputs = model.apply({"params": params}, x, size, truth, train=True, rngs={"sampling": key})
+        return task.loss(outputs, {})
+
+    return variables_of(model)["params"], jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+def step(name, truth, seed=0, x=None):
+    params, f = loss_and_gradient(name)
+    x = images() if x is None else x
+    size = np.array([[64, 64], [50, 60]], np.int32)
+    (total, terms), grads = f(params, x, size, truth, jax.random.key(seed))
+    return float(total), {key: float(value) for key, value in terms.items()}, grads
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_parameter_is_learnt_and_one_program_serves_any_number_of_objects(name):
+    learnt = None
+    for i in range(20):
+        counts = np.random.default_rng(i).integers(0, N + 1, 2)
+        total, terms, grads = step(name, instances(counts, seed=i), seed=i)
+        assert np.isfinite(total)
+        assert set(terms) == {"objectness", "rpn_box", "class", "box", "mask"}
+        moved = jax.tree.map(lambda g: bool(np.any(np.asarray(g) != 0)) and bool(np.all(np.isfinite(g))), grads)
+        learnt = moved if learnt is None else jax.tree.map(lambda a, b: a or b, learnt, moved)
+    assert loss_and_gradient(name)[1]._cache_size() == 1
+    unmoved = [jax.tree_util.keystr(p) for p, m in jax.tree_util.tree_leaves_with_path(learnt) if not m]
+    assert not unmoved
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_images_without_objects(name):
+    _, terms, grads = step(name, instances([0, 0]))
+    assert terms["rpn_box"] == terms["box"] == terms["mask"] == 0
+    assert terms["objectness"] > 0
+    assert terms["class"] > 0
+    assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(grads))
+    mask_head = grads["mask_head"]
+    assert all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(mask_head))
+
+
+def test_boxes_that_are_none_change_nothing():
+    """Zero areas, inverted, NaN and infinite boxes count as padding does."""
+    truth = instances([2, 3])
+    expected = step("torchvision", truth)
+    bad = {key: value.copy() for key, value in truth.items()}
+    bad["valid"][:] = True
+    for row, box in enumerate([(5, 5, 5, 20), (30, 30, 10, 40), (np.nan, 1, 20, 20)]):
+        bad["boxes"][0, 2 + row] = box
+    bad["boxes"][1, 3:] = [(0, 0, np.inf, 10), (7, 9, 7, 9)]
+    got = step("torchvision", bad)
+    assert got[1] == expected[1]
+    jax.tree.map(np.testing.assert_array_equal, got[2], expected[2])
+
+
+def test_more_padding_changes_nothing():
+    short, long = instances([3, 5]), instances([3, 5])
+    long = {key: np.concatenate([value, np.zeros_like(value)], axis=1) for key, value in long.items()}
+    # Proposals come first in what is drawn from, so that the draw is the same; it may differ where numbers are drawn
+    # for more boxes at once.
+    a, b = step("torchvision", short), step("torchvision", long)
+    assert a[1]["objectness"] == pytest.approx(b[1]["objectness"], rel=1e-6)
+    assert a[1]["rpn_box"] == pytest.approx(b[1]["rpn_box"], rel=1e-6)
+
+
+def test_a_crowd_is_neither_object_nor_background():
+    """All of the image a crowd: no anchor is sampled, no region."""
+    truth = instances([1, 1])
+    truth["boxes"][:, 0] = (-200, -200, 300, 300)
+    truth["crowd"] = truth["valid"].copy()
+    _, terms, _ = step("torchvision", truth)
+    assert set(terms.values()) == {0.0}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_detections_lie_in_the_image_and_are_of_their_own_image_alone(name):
+    model = small_model(CONFIGS[name])
+    size = np.array([[64, 64], [50, 33]], np.int32)
+    apply = jax.jit(partial(model.apply, train=False))
+    found = apply(variables_of(model), images(), size)
+    assert found["valid"].all()
+    boxes = np.asarray(found["boxes"])
+    assert boxes.min() >= 0
+    assert (boxes[1] <= np.array([33, 50, 33, 50])).all()
+    assert (np.diff(found["scores"]) <= 0).all()
+    other = images(seed=3)
+    other[1] = images()[1]
+    # What lies in the padding is not seen either.
+    other[1, 50:], other[1, :, 33:] = 9, 9
+    again = apply(variables_of(model), other, size)
+    for key in ("boxes", "scores", "classes", "masks"):
+        np.testing.assert_allclose(again[key][1], found[key][1], atol=2e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("size", [(65, 97), (33, 64)])
+def test_any_size(size):
+    """An image of odd sides is one of larger sides of which the rest is padding."""
+    model = small_model(CONFIGS["torchvision"])
+    apply = jax.jit(partial(model.apply, train=False))
+    h, w = size
+    x = images(1, h, w)
+    found = apply(variables_of(model), x)
+    padded = np.pad(x, ((0, 0), (0, -h % 32), (0, -w % 32), (0, 0)), constant_values=0.3)
+    expected = apply(variables_of(model), padded, np.array([[h, w]]))
+    for key in ("boxes", "scores", "masks"):
+        np.testing.assert_allclose(found[key], expected[key], atol=1e-4)
+
+
+def test_bfloat16_gives_float32_numbers():
+    model = small_model(CONFIGS["torchvision"], dtype=jnp.bfloat16, convs=True)
+    found = jax.jit(partial(model.apply, train=False))(variables_of(model), images())
+    assert {found[key].dtype for key in ("boxes", "scores", "masks")} == {jnp.dtype("float32")}
+    assert np.isfinite(found["boxes"]).all()
+
+
+def test_training_needs_targets_and_a_generator():
+    model = small_model(CONFIGS["torchvision"])
+    with pytest.raises(JaxsegError, match="trained with targets"):
+        model.apply(variables_of(model), images(), train=True, rngs={"sampling": jax.random.key(0)})
+
+
+def test_anchors_of_as_many_levels_as_the_backbone_has():
+    model = small_model(CONFIGS["torchvision"]._replace(anchor_sizes=((8,), (16,))))
+    with pytest.raises(JaxsegError, match="2 levels, the backbone 5"):
+        model.init(jax.random.key(0), images(), train=False)
