@@ -7,7 +7,8 @@ quarter of them objects. All is trained jointly: the gradient through the propos
 the paper's approximate joint training (section 3.2).
 
 On a feature pyramid (Lin et al. 2017, section 4): each level has anchors of one size, the network's layers serve all
-levels, and a region is read, by RoIAlign, from the level that its size says. What differs between torchvision's and
+levels, and a region is read, by RoIAlign, from the level that its size says. Or on one level of stride 16 (C4, DC5).
+What differs between torchvision's and
 detectron2's is in :class:`jaxseg.nn.RCNNConfig`.
 
 Shapes are fixed: an image has A anchors, R proposals and D detections, each with ``valid``.
@@ -23,11 +24,11 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.nn import Conv, ResNet50, ResNet101
-from jaxseg.nn.fpn import FPN, ResNetFPN
+from jaxseg.nn import Conv, ResNet, ResNet50, ResNet101
+from jaxseg.nn.fpn import FPN, RegionStage, ResNetFPN, ResNetLevel
 from jaxseg.nn.layers import NormKind, pad_to_multiple
-from jaxseg.nn.rcnn_config import TORCHVISION, RCNNConfig
-from jaxseg.nn.roi_heads import BoxPredictor, ConvFC, TwoFC, flattened
+from jaxseg.nn.rcnn_config import DETECTRON2_C4, TORCHVISION, RCNNConfig
+from jaxseg.nn.roi_heads import BoxPredictor, ConvFC, MeanOverPlaces, TwoFC, flattened
 from jaxseg.types import Array, JaxsegError, Outputs, example_indices
 
 
@@ -62,15 +63,16 @@ class FasterRCNN(nn.Module):
 
     In either case ``features``, the levels, and ``proposals`` (``boxes``, ``scores``, ``valid``) are among the outputs.
 
-    ``backbone``: normalised images whose sides are multiples of its last level's stride -> levels; ``strides`` and
-    ``roi_levels``, how many of them regions are read from, say what they are. ``box_head``: RoI features ``[R, h, w,
-    C]`` -> ``[R, F]``.
+    ``backbone``: normalised images whose sides are multiples of its ``multiple`` -> levels, of its ``strides``; regions
+    are read from the first ``roi_levels``. ``region_stage``, if there is one: RoI features ``[R, h, w, C]`` -> the
+    same, for all heads. ``box_head``: those -> ``[R, F]``.
     """
 
     num_classes: int
     backbone: Any
     box_head: Any
     config: RCNNConfig = TORCHVISION
+    region_stage: Any = None
     rpn_convs: int = 1
     box_size: int = 7
     dtype: Any = jnp.float32
@@ -88,14 +90,14 @@ class FasterRCNN(nn.Module):
         chex.assert_shape(images, (None, None, None, 3))
         if sizes is None:
             sizes = jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2))
-        x = pad_to_multiple(self._normalized(images, sizes), 32)
+        x = pad_to_multiple(self._normalized(images, sizes), self.backbone.multiple)
         levels = self.backbone(x.astype(self.dtype), train=train)
         logits, deltas = self.rpn(levels)
         anchors = self._anchors(x.shape[1:3], levels)
         proposals = self._propose(logits, deltas, anchors, sizes, train)
         outputs: Outputs = {"features": levels, "proposals": proposals._asdict()}
         if not train:
-            scores, transforms = self._classify(levels, proposals.boxes, train)
+            scores, transforms = self._classify(self.regions(levels, proposals.boxes, self.box_size, train), train)
             found = jax.vmap(self._detect)(nn.softmax(scores)[..., 1:], transforms, proposals, sizes)
             return outputs | found._asdict()
         if targets is None:
@@ -107,8 +109,14 @@ class FasterRCNN(nn.Module):
         rpn["logits"] = jnp.take_along_axis(jnp.concatenate(logits, axis=1), rpn["index"], axis=1)
         rpn["deltas"] = jnp.take_along_axis(jnp.concatenate(deltas, axis=1), rpn["index"][..., None], axis=1)
         roi = jax.vmap(partial(roi_targets, self.config))(keys, proposals, truth)
-        roi["logits"], roi["deltas"] = self._classify(levels, roi["boxes"], train)
+        roi["features"] = self.regions(levels, roi["boxes"], self.box_size, train)
+        roi["logits"], roi["deltas"] = self._classify(roi["features"], train)
         return outputs | {"rpn": rpn, "roi": roi}
+
+    def regions(self, levels: tuple[Array, ...], boxes: Array, size: int, train: bool) -> Array:
+        """What the heads see of ``boxes [B, R, 4]``: :meth:`roi_features`, gone through ``region_stage``."""
+        features = self.roi_features(levels, boxes, size)
+        return flattened(self.region_stage, features, train) if self.region_stage is not None else features
 
     def roi_features(self, levels: tuple[Array, ...], boxes: Array, size: int) -> Array:
         """``[B, R, size, size, C]`` of ``boxes [B, R, 4]``, each read from the level that its size says."""
@@ -130,9 +138,8 @@ class FasterRCNN(nn.Module):
         )
         return jax.vmap(align)(levels[:count], boxes, level - first)
 
-    def _classify(self, levels: tuple[Array, ...], boxes: Array, train: bool) -> tuple[Array, Array]:
+    def _classify(self, features: Array, train: bool) -> tuple[Array, Array]:
         """Scores ``[B, R, K + 1]`` and transforms ``[B, R, K, 4]`` of regions."""
-        features = self.roi_features(levels, boxes, self.box_size)
         return flattened(lambda x: self.box_predictor(self.box_head(x, train)), features)
 
     def _normalized(self, images: Array, sizes: Array) -> Array:
@@ -145,7 +152,7 @@ class FasterRCNN(nn.Module):
         c, anchors = self.config, []
         for x, sizes, stride in zip(levels, c.anchor_sizes, self.backbone.strides):
             h, w = x.shape[1:3]
-            cells = ops.anchor_cells(sizes, c.anchor_ratios, rounded=c.rounded_anchors)
+            cells = ops.anchor_cells(sizes, c.anchor_ratios, rounded=c.rounded_anchors, ratios_fastest=c.ratios_fastest)
             step = (size[0] // h, size[1] // w) if c.anchor_stride == "image" else (stride, stride)
             anchors.append(ops.grid_anchors(cells, (h, w), step))
         return anchors
@@ -249,16 +256,6 @@ def roi_targets(config: RCNNConfig, key: Array, proposals: ops.Proposals, truth:
     }
 
 
-def resnet_fpn(
-    resnet: Any = ResNet50, config: RCNNConfig = TORCHVISION, *, norm: NormKind = "frozen", fpn_norm: NormKind = "none",
-    features: int = 256, dtype: Any = jnp.float32, **settings: Any,
-) -> ResNetFPN:  # fmt: skip
-    """The backbone of a detector on a feature pyramid."""
-    stride = {"stride_in_1x1": True} if config.stride_in_1x1 else {}
-    body = resnet(norm=norm, epsilon=config.epsilon, dtype=dtype, **stride, **settings)
-    return ResNetFPN(body, FPN(features, norm=fpn_norm, dtype=dtype))
-
-
 def faster_rcnn(
     num_classes: int,
     resnet: Any = ResNet50,
@@ -269,8 +266,8 @@ def faster_rcnn(
 ) -> FasterRCNN:
     """Faster R-CNN on a feature pyramid: torchvision's ``fasterrcnn_resnet50_fpn``, detectron2's
     ``faster_rcnn_R_50_FPN`` (``config=DETECTRON2``)."""
-    backbone = resnet_fpn(resnet, config, norm=norm, dtype=dtype)
-    return FasterRCNN(num_classes, backbone, TwoFC(dtype=dtype), config, dtype=dtype)
+    body = _resnet(resnet, config, norm, dtype)
+    return FasterRCNN(num_classes, ResNetFPN(body, FPN(dtype=dtype)), TwoFC(dtype=dtype), config, dtype=dtype)
 
 
 def faster_rcnn_v2(
@@ -278,8 +275,48 @@ def faster_rcnn_v2(
 ) -> FasterRCNN:
     """torchvision's ``fasterrcnn_resnet50_fpn_v2`` (Li et al. 2021): normalisation everywhere, two convolutions in the
     proposal network, four in the second stage."""
-    backbone = resnet_fpn(resnet, norm=norm, fpn_norm=norm, dtype=dtype)
+    backbone = ResNetFPN(_resnet(resnet, TORCHVISION, norm, dtype), FPN(norm=norm, dtype=dtype))
     return FasterRCNN(num_classes, backbone, ConvFC(norm=norm, dtype=dtype), rpn_convs=2, dtype=dtype)
+
+
+def faster_rcnn_c4(
+    num_classes: int,
+    resnet: Any = ResNet50,
+    config: RCNNConfig = DETECTRON2_C4,
+    *,
+    norm: NormKind = "frozen",
+    dtype: Any = jnp.float32,
+) -> FasterRCNN:
+    """Ren et al.'s own form on a ResNet (He et al. 2016, appendix A): one level of stride 16, and the network's last
+    stage on each region of it; detectron2's ``faster_rcnn_R_50_C4``."""
+    body, last = (_resnet(resnet, config, norm, dtype, stages=stages) for stages in ((1, 2, 3), (4,)))
+    return FasterRCNN(
+        num_classes,
+        ResNetLevel(body),
+        MeanOverPlaces(),
+        config,
+        region_stage=RegionStage(last),
+        box_size=14,
+        dtype=dtype,
+    )
+
+
+def faster_rcnn_dc5(
+    num_classes: int,
+    resnet: Any = ResNet50,
+    config: RCNNConfig = DETECTRON2_C4,
+    *,
+    norm: NormKind = "frozen",
+    dtype: Any = jnp.float32,
+) -> FasterRCNN:
+    """One level of stride 16 that has all stages, the last dilated; detectron2's ``faster_rcnn_R_50_DC5``."""
+    body = _resnet(resnet, config, norm, dtype, output_stride=16, dilate_first=True)
+    return FasterRCNN(num_classes, ResNetLevel(body, "layer4"), TwoFC(dtype=dtype), config, dtype=dtype)
+
+
+def _resnet(resnet: Any, config: RCNNConfig, norm: NormKind, dtype: Any, **settings: Any) -> ResNet:
+    stride = {"stride_in_1x1": True} if config.stride_in_1x1 else {}
+    return resnet(norm=norm, epsilon=config.epsilon, dtype=dtype, **stride, **settings)
 
 
 FasterRCNNResNet50 = partial(faster_rcnn, resnet=ResNet50)

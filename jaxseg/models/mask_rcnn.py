@@ -2,7 +2,8 @@
 
 Followed: RoIAlign in place of RoIPool (section 3); a mask for every class, of which the true one alone has a loss, so
 that classes do not compete; masks of 28x28, trained on the regions sampled as objects, and drawn for the detections,
-after suppression (sections 3 and 3.1); on a feature pyramid four 3x3 convolutions (figure 4, right).
+after suppression (sections 3 and 3.1); on a feature pyramid four 3x3 convolutions (figure 4, right), on one level a
+ResNet's last stage, which classes and boxes share, and no more (figure 4, left).
 """
 
 from functools import partial
@@ -13,10 +14,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.models.faster_rcnn import FasterRCNN, faster_rcnn, faster_rcnn_v2
+from jaxseg.models.faster_rcnn import FasterRCNN, faster_rcnn, faster_rcnn_c4, faster_rcnn_dc5, faster_rcnn_v2
 from jaxseg.nn import ResNet50, ResNet101
 from jaxseg.nn.layers import NormKind
-from jaxseg.nn.rcnn_config import TORCHVISION, RCNNConfig
+from jaxseg.nn.rcnn_config import DETECTRON2_C4, TORCHVISION, RCNNConfig
 from jaxseg.nn.roi_heads import MaskHead, flattened, of_class
 from jaxseg.types import Array, Outputs
 
@@ -40,23 +41,24 @@ class MaskRCNN(nn.Module):
     ) -> Outputs:
         outputs = self.detector(images, sizes, targets, train=train)
         if not train:
-            masks = self._masks(outputs["features"], outputs["boxes"], outputs["classes"], train)
+            regions = self.detector.regions(outputs["features"], outputs["boxes"], self.mask_size, train)
+            masks = self._masks(regions, outputs["classes"], train)
             return outputs | {"masks": jnp.where(outputs["valid"][..., None, None], nn.sigmoid(masks), 0)}
         config, roi = self.detector.config, outputs["roi"]
         # Regions of objects come first among those sampled.
         most = int(config.roi_samples * config.roi_positive_fraction)
-        boxes, classes, match = (roi[key][:, :most] for key in ("boxes", "classes", "match"))
-        logits = self._masks(outputs["features"], boxes, classes, train)
+        boxes, classes, match, regions = (roi[key][:, :most] for key in ("boxes", "classes", "match", "features"))
+        if self.detector.region_stage is None:  # otherwise classes and masks see the same
+            regions = self.detector.regions(outputs["features"], boxes, self.mask_size, train)
+        logits = self._masks(regions, classes, train)
         side = logits.shape[-1]
         wanted = jax.vmap(partial(mask_targets, side=side, config=config))(targets, boxes, match)
         mask = {"logits": logits, "targets": wanted, "valid": roi["valid"][:, :most] & (classes > 0)}
         return outputs | {"mask": mask}
 
-    def _masks(self, levels: Any, boxes: Array, classes: Array, train: bool) -> Array:
+    def _masks(self, regions: Array, classes: Array, train: bool) -> Array:
         """Logits ``[B, P, M, M]`` of each region's class."""
-        features = self.detector.roi_features(levels, boxes, self.mask_size)
-        masks = flattened(self.mask_head, features, train)
-        return jax.vmap(of_class)(masks, classes)
+        return jax.vmap(of_class)(flattened(self.mask_head, regions, train), classes)
 
 
 def mask_targets(targets: Any, boxes: Array, match: Array, *, side: int, config: RCNNConfig) -> Array:
@@ -88,6 +90,32 @@ def mask_rcnn_v2(
     normalisation."""
     head = MaskHead(num_classes, norm=norm, dtype=dtype)
     return MaskRCNN(faster_rcnn_v2(num_classes, resnet, norm=norm, dtype=dtype), head)
+
+
+def mask_rcnn_c4(
+    num_classes: int,
+    resnet: Any = ResNet50,
+    config: RCNNConfig = DETECTRON2_C4,
+    *,
+    norm: NormKind = "frozen",
+    dtype: Any = jnp.float32,
+) -> MaskRCNN:
+    """detectron2's ``mask_rcnn_R_50_C4``: masks of 14x14."""
+    head = MaskHead(num_classes, convs=0, normal=config.normal_predictor, dtype=dtype)
+    return MaskRCNN(faster_rcnn_c4(num_classes, resnet, config, norm=norm, dtype=dtype), head)
+
+
+def mask_rcnn_dc5(
+    num_classes: int,
+    resnet: Any = ResNet50,
+    config: RCNNConfig = DETECTRON2_C4,
+    *,
+    norm: NormKind = "frozen",
+    dtype: Any = jnp.float32,
+) -> MaskRCNN:
+    """detectron2's ``mask_rcnn_R_50_DC5``."""
+    head = MaskHead(num_classes, normal=config.normal_predictor, dtype=dtype)
+    return MaskRCNN(faster_rcnn_dc5(num_classes, resnet, config, norm=norm, dtype=dtype), head)
 
 
 MaskRCNNResNet50 = partial(mask_rcnn, resnet=ResNet50)

@@ -2,7 +2,7 @@
 
 from jaxseg.nn.fpn import FPN, ResNetFPN
 from jaxseg.nn.layers import CAFFE, IMAGENET, Conv, ConvTranspose, Dropout, Norm, Normalization, he_normal
-from jaxseg.nn.rcnn_config import DETECTRON2, TORCHVISION, RCNNConfig
+from jaxseg.nn.rcnn_config import DETECTRON2, DETECTRON2_C4, TORCHVISION, RCNNConfig
 from jaxseg.nn.resnet import (
     ResNet,
     ResNet18,
@@ -18,6 +18,7 @@ from jaxseg.nn.vgg import VGG16
 __all__ = [
     "CAFFE",
     "DETECTRON2",
+    "DETECTRON2_C4",
     "FPN",
     "IMAGENET",
     "TORCHVISION",

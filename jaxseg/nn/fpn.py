@@ -64,8 +64,36 @@ class ResNetFPN(nn.Module):
 
     strides = (4, 8, 16, 32, 64)
     roi_levels = 4  # P6 is for proposals alone
+    multiple = 32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> tuple[Array, ...]:
         stages = self.resnet(x, train=train)
         return self.fpn(tuple(stages[f"layer{i}"] for i in (1, 2, 3, 4)), train)
+
+
+class ResNetLevel(nn.Module):
+    """``[B, H, W, 3]`` normalised -> one level of stride 16: ``layer3`` of a ResNet of three stages (C4), or ``layer4``
+    of one of output stride 16 (DC5)."""
+
+    resnet: ResNet
+    layer: str = "layer3"
+
+    strides = (16,)
+    roi_levels = 1
+    multiple = 1
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> tuple[Array, ...]:
+        return (self.resnet(x, train=train)[self.layer],)
+
+
+class RegionStage(nn.Module):
+    """The last stage of a ResNet on each region, ``[R, 14, 14, C]`` -> ``[R, 7, 7, 2 C]`` (He et al. 2016, appendix A).
+    """
+
+    resnet: ResNet
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        return self.resnet(x, train=train)["layer4"]

@@ -17,11 +17,13 @@ class RCNNConfig(NamedTuple):
     # The backbone: a bottleneck's stride in its first 1x1 convolution; the epsilon of its normalisation.
     stride_in_1x1: bool = False
     epsilon: float = 1e-5
-    # Anchors: one size a level (or all on one), to whole pixels or not. Their stride is the padded image's size over
-    # the map's, rounded down, in torchvision (61 for 13 places of 800 pixels), the level's own in detectron2.
+    # Anchors: one size a level (or all on one), to whole pixels or not, in which order. Their stride is the padded
+    # image's size over the map's, rounded down, in torchvision (61 for 13 places of 800 pixels), the level's own in
+    # detectron2.
     anchor_sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     rounded_anchors: bool = True
+    ratios_fastest: bool = False
     anchor_stride: Literal["image", "level"] = "image"
     # Region proposal network: matching, sampling, and its box loss: smooth L1 of this beta (0: L1), the sum of which is
     # divided by the anchors sampled, or by rpn_samples whatever was found (objectness too).
@@ -71,6 +73,7 @@ DETECTRON2 = RCNNConfig(
     normalization=Normalization((123.675 / 255, 116.28 / 255, 103.53 / 255), (1 / 255, 1 / 255, 1 / 255)),
     stride_in_1x1=True,
     rounded_anchors=False,
+    ratios_fastest=True,
     anchor_stride="level",
     rpn_beta=0.0,
     rpn_divisor="all",
@@ -88,3 +91,8 @@ DETECTRON2 = RCNNConfig(
 )
 """``detectron2``: Base-RCNN-FPN.yaml and what is built on it. Its mask targets are polygons drawn in the box; here, as
 where it is given bitmaps, at least half of a cell."""
+
+DETECTRON2_C4 = DETECTRON2._replace(
+    anchor_sizes=((32, 64, 128, 256, 512),), pre_nms=(12000, 6000), post_nms=(2000, 1000)
+)
+"""``detectron2``'s C4 and DC5: one level of stride 16 with all anchors."""

@@ -96,7 +96,8 @@ class ResNet(nn.Module):
     the dilation before it in its first block, as torchvision does, unless ``dilate_first``, or ``multi_grid`` gives
     factors for the blocks of layer4 (DeepLab v3, section 3.2.1). ``stem``: one 7x7; or three 3x3 convolutions, the
     last twice as wide (``"3x3"``, PSPNet's and detectron2's DeepLab's), or half as wide (``"3x3 half"``, ResNet-C's).
-    ``pooled_shortcut``: ResNet-D's. ``remat`` recomputes each block in the backward pass.
+    ``pooled_shortcut``: ResNet-D's. ``remat`` recomputes each block in the backward pass. ``stages``: which of the four
+    there are; without the first the input is what the stage before would give, and there is no stem.
     """
 
     depths: tuple[int, int, int, int]
@@ -113,6 +114,7 @@ class ResNet(nn.Module):
     epsilon: float = 1e-5
     momentum: float = 0.9
     remat: bool = False
+    stages: tuple[int, ...] = (1, 2, 3, 4)
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -121,10 +123,13 @@ class ResNet(nn.Module):
             raise JaxsegError(
                 f"multi_grid is {self.multi_grid}; expected {self.depths[3]} factors, one for each block of layer4"
             )
-        x = self._stem(x, train)
-        outputs = {"stem": x}
-        x = ops.max_pool(x, 3, 2, 1)
+        outputs = {}
+        if 1 in self.stages:
+            outputs["stem"] = x = self._stem(x, train)
+            x = ops.max_pool(x, 3, 2, 1)
         for stage, blocks in enumerate(self._geometry()):
+            if stage + 1 not in self.stages:
+                continue
             for i, (stride, dilations) in enumerate(blocks):
                 x = self._block(stage, i, stride, dilations)(x, train)
             outputs[f"layer{stage + 1}"] = x

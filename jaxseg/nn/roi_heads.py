@@ -62,6 +62,13 @@ class ConvFC(nn.Module):
         return nn.relu(Connected(self.features, self.dtype, name="fc")(x))
 
 
+class MeanOverPlaces(nn.Module):
+    """``[R, h, w, C]`` -> ``[R, C]``: what follows a ResNet's last stage."""
+
+    def __call__(self, x: Array, train: bool) -> Array:
+        return jnp.mean(x, (1, 2))
+
+
 class BoxPredictor(nn.Module):
     """``[R, F]`` -> class scores ``[R, K + 1]``, background first, and transforms ``[R, K, 4]``, both float32.
 

@@ -8,22 +8,26 @@ import numpy as np
 from jaxseg.types import Array, JaxsegError
 
 
-def anchor_cells(sizes: Sequence[float], ratios: Sequence[float], *, rounded: bool = False) -> np.ndarray:
+def anchor_cells(
+    sizes: Sequence[float], ratios: Sequence[float], *, rounded: bool = False, ratios_fastest: bool = False
+) -> np.ndarray:
     """The anchors of one place, around (0, 0): one for each ratio and size, of area size^2 (Ren et al. 2015).
 
     Args:
       sizes: square roots of areas, in pixels.
       ratios: heights over widths.
       rounded: to whole pixels, half to even, as torchvision has them; detectron2 does not round.
+      ratios_fastest: the order, which the scores of trained weights have: all ratios of the first size come first, as
+        in detectron2; else all sizes of the first ratio, as in torchvision. The same where either has length 1.
 
     Returns:
-      ``[len(ratios) * len(sizes), 4]`` float32; sizes change fastest, as in both. With one of them being of length 1,
-      the order is that of the other.
+      ``[len(ratios) * len(sizes), 4]`` float32.
     """
     _check_positive("anchor_cells", sizes=sizes, ratios=ratios)
     h = np.sqrt(np.asarray(ratios, np.float32))
     w = 1 / h
-    w, h = (np.outer(x, np.asarray(sizes, np.float32)).ravel() for x in (w, h))
+    order = "F" if ratios_fastest else "C"
+    w, h = (np.outer(x, np.asarray(sizes, np.float32)).ravel(order) for x in (w, h))
     cells = np.stack([-w, -h, w, h], axis=1) / 2
     return np.round(cells) if rounded else cells
 

@@ -9,6 +9,7 @@ import pytest
 
 from jaxseg.metrics import coco_metric
 from jaxseg.models import FasterRCNN, MaskRCNN
+from jaxseg.models.mask_rcnn import mask_rcnn_c4, mask_rcnn_dc5
 from jaxseg.nn import DETECTRON2, FPN, TORCHVISION, ResNet, ResNetFPN
 from jaxseg.nn.roi_heads import ConvFC, MaskHead, TwoFC
 from jaxseg.tasks import detection
@@ -24,10 +25,17 @@ SMALL = {
     "detections": 6,
     "score_threshold": 0.0,
 }
+ONE_LEVEL = {"anchor_sizes": ((8, 16, 32),)}
 CONFIGS = {"torchvision": TORCHVISION._replace(**SMALL), "detectron2": DETECTRON2._replace(**SMALL)}
+CONFIGS["c4"] = CONFIGS["dc5"] = CONFIGS["detectron2"]._replace(**ONE_LEVEL)
 
 
-def small_model(config, norm="group", dtype=jnp.float32, convs=False):
+def small_model(name, norm="group", dtype=jnp.float32, convs=False):
+    config = CONFIGS[name]
+    if name in ("c4", "dc5"):
+        build = {"c4": mask_rcnn_c4, "dc5": mask_rcnn_dc5}[name]
+        model = build(K, partial(ResNet, (1, 1, 1, 1), base=4), config, norm=norm)
+        return model.clone(mask_head=model.mask_head.clone(channels=8))
     resnet = ResNet((1, 1, 1, 1), bottleneck=config.stride_in_1x1, base=4, norm=norm, dtype=dtype)
     head = ConvFC(1, 8, 16, norm=norm, dtype=dtype) if convs else TwoFC(16, dtype)
     detector = FasterRCNN(K, ResNetFPN(resnet, FPN(8, dtype=dtype)), head, config, dtype=dtype)
@@ -58,7 +66,7 @@ def variables_of(model):
 @cache
 def loss_and_gradient(name):
     config = CONFIGS[name]
-    model, task = small_model(config), detection(["a", "b", "c"], coco_metric(lambda: None), config=config)
+    model, task = small_model(name), detection(["a", "b", "c"], coco_metric(lambda: None), config=config)
 
     def loss(params, x, size, truth, key):
         outputs = model.apply({"params": params}, x, size, truth, train=True, rngs={"sampling": key})
@@ -136,7 +144,7 @@ def test_a_crowd_is_neither_object_nor_background():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_detections_lie_in_the_image_and_are_of_their_own_image_alone(name):
-    model = small_model(CONFIGS[name])
+    model = small_model(name)
     size = np.array([[64, 64], [50, 33]], np.int32)
     apply = jax.jit(partial(model.apply, train=False))
     found = apply(variables_of(model), images(), size)
@@ -157,7 +165,7 @@ def test_detections_lie_in_the_image_and_are_of_their_own_image_alone(name):
 @pytest.mark.parametrize("size", [(65, 97), (33, 64)])
 def test_any_size(size):
     """An image of odd sides is one of larger sides of which the rest is padding."""
-    model = small_model(CONFIGS["torchvision"])
+    model = small_model("torchvision")
     apply = jax.jit(partial(model.apply, train=False))
     h, w = size
     x = images(1, h, w)
@@ -169,19 +177,20 @@ def test_any_size(size):
 
 
 def test_bfloat16_gives_float32_numbers():
-    model = small_model(CONFIGS["torchvision"], dtype=jnp.bfloat16, convs=True)
+    model = small_model("torchvision", dtype=jnp.bfloat16, convs=True)
     found = jax.jit(partial(model.apply, train=False))(variables_of(model), images())
     assert {found[key].dtype for key in ("boxes", "scores", "masks")} == {jnp.dtype("float32")}
     assert np.isfinite(found["boxes"]).all()
 
 
 def test_training_needs_targets_and_a_generator():
-    model = small_model(CONFIGS["torchvision"])
+    model = small_model("torchvision")
     with pytest.raises(JaxsegError, match="trained with targets"):
         model.apply(variables_of(model), images(), train=True, rngs={"sampling": jax.random.key(0)})
 
 
 def test_anchors_of_as_many_levels_as_the_backbone_has():
-    model = small_model(CONFIGS["torchvision"]._replace(anchor_sizes=((8,), (16,))))
-    with pytest.raises(JaxsegError, match="2 levels, the backbone 5"):
+    model = small_model("torchvision")
+    model = model.clone(detector=model.detector.clone(config=CONFIGS["c4"]))
+    with pytest.raises(JaxsegError, match="1 levels, the backbone 5"):
         model.init(jax.random.key(0), images(), train=False)
