@@ -15,6 +15,7 @@ from jaxseg.models.fusionnet import FusionNet
 from jaxseg.models.localizer import Localizer, LocalizerResNet18, LocalizerResNet50
 from jaxseg.models.mask_rcnn import MaskRCNN, MaskRCNNResNet50, MaskRCNNResNet101
 from jaxseg.models.pspnet import PSPNet, PSPNetResNet50, PSPNetResNet101
+from jaxseg.models.published import DETECTORS, load_detector
 from jaxseg.models.resnet import ResNetClassifier
 from jaxseg.models.sliding_window import SlidingWindow
 from jaxseg.models.unet import UNet
@@ -47,6 +48,7 @@ PAPERS = {
 
 __all__ = [
     "CAMVGG16",
+    "DETECTORS",
     "FCN",
     "FRRN",
     "FRRNA",
@@ -96,4 +98,5 @@ __all__ = [
     "UNetResNet34",
     "UNetResNet50",
     "deeplab_v2_resnet101",
+    "load_detector",
 ]

@@ -89,8 +89,7 @@ class ResNetLevel(nn.Module):
 
 
 class RegionStage(nn.Module):
-    """The last stage of a ResNet on each region, ``[R, 14, 14, C]`` -> ``[R, 7, 7, 2 C]`` (He et al. 2016, appendix A).
-    """
+    """A ResNet's last stage on each region, ``[R, 14, 14, C]`` -> ``[R, 7, 7, 2 C]`` (He et al. 2016, appendix A)."""
 
     resnet: ResNet
 

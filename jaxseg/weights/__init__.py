@@ -1,10 +1,11 @@
 """Published weights: fetched, read without running anything in them, and fitted to our models name by name.
 
 :func:`load` is the one call from a name or a file to a model's variables. This package knows names and arrays, not
-modules; the names of each source are in a module called after it: torchvision, timm, huggingface, smp.
+modules; the names of each source are in a module called after it: torchvision, detectron2, timm,
+huggingface, smp.
 """
 
-from jaxseg.weights import huggingface, smp, timm, torchvision
+from jaxseg.weights import detectron2, huggingface, smp, timm, torchvision
 from jaxseg.weights.fetch import fetch
 from jaxseg.weights.load import load
 from jaxseg.weights.match import to_jaxseg, to_torch
@@ -17,6 +18,7 @@ __all__ = [
     "Card",
     "Preset",
     "Weights",
+    "detectron2",
     "fetch",
     "huggingface",
     "load",

@@ -18,6 +18,7 @@ def load(
     weights: str | Path | Weights,
     variables: Mapping[str, Any],
     *,
+    file: str | Path | None = None,
     part: str = "",
     fresh: str = "",
     exempt: Sequence[str] = (),
@@ -36,6 +37,7 @@ def load(
     Args:
       weights: a name in ``PUBLISHED`` (fetched if need be), or a file (.safetensors, .npz, .pth, .pt, .bin, .ckpt).
       variables: what ``model.init`` gave, or, where every array is to be taken, their shapes (``jax.eval_shape``).
+      file: where published weights are, if they are not to be fetched.
       part: the path of the only part that takes weights; everything else stays as it is.
       fresh: pattern of our layers (``re.search`` in their paths) that stay as they are.
       exempt: patterns of the file's names that need not fit.
@@ -46,8 +48,10 @@ def load(
         them are listed.
     """
     known = PUBLISHED.get(weights, weights) if isinstance(weights, str) else weights
+    convert, transposed = dict, ""
     if isinstance(known, Weights):
-        path, patterns = fetch(known), known.patterns if patterns is None else patterns
+        convert, transposed = known.convert, known.transposed
+        path, patterns = _path(file) if file else fetch(known), known.patterns if patterns is None else patterns
         exempt = (*exempt, known.head) if part or fresh else exempt
     else:
         path = _path(known)
@@ -58,7 +62,8 @@ def load(
         )
     if part:
         _check_part(variables, part)
-    return to_jaxseg(variables, read_arrays(path), patterns, part=part, fresh=fresh, exempt=exempt)
+    options = {"transposed": transposed, "part": part, "fresh": fresh, "exempt": exempt}
+    return to_jaxseg(variables, convert(read_arrays(path)), patterns, **options)
 
 
 def _path(weights: str | Path) -> Path:

@@ -1,12 +1,17 @@
 """Published weights as values: where each file is, whose names it uses, what it expects of its input, what it scored.
 
 The files, names and scores are torchvision's (``torchvision.models.get_model_weights(name)``), its names in small
-letters: ``ResNet50_Weights.IMAGENET1K_V2`` is ``resnet50_imagenet1k_v2`` here.
+letters: ``ResNet50_Weights.IMAGENET1K_V2`` is ``resnet50_imagenet1k_v2`` here. And detectron2's model zoo's, whose
+``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x`` is ``mask_rcnn_r_50_fpn_3x``. The networks of detectors, each with
+the preset that goes with its weights: :func:`jaxseg.models.load_detector`.
 """
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from jaxseg.weights import torchvision
+import numpy as np
+
+from jaxseg.weights import detectron2, torchvision
 from jaxseg.weights.match import Patterns
 
 
@@ -39,7 +44,8 @@ class Weights(NamedTuple):
     """One file of published weights.
 
     ``sha256``: of the file, or how it begins. ``patterns``: its names for our layers. ``head``: pattern of those of its
-    names that another network does without (:func:`jaxseg.weights.load` with ``part`` or ``fresh``).
+    names that another network does without (:func:`jaxseg.weights.load` with ``part`` or ``fresh``). ``convert``: what
+    its arrays go through first; ``transposed``: pattern of our layers that are transposed convolutions.
     """
 
     name: str
@@ -49,6 +55,8 @@ class Weights(NamedTuple):
     head: str
     preset: Preset
     card: Card
+    convert: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
+    transposed: str = ""
 
 
 VOC_CLASSES = (
@@ -73,6 +81,62 @@ def _coco(network: str, digits: str, miou: float, pixel_accuracy: float, pattern
     return Weights(name, url, digits, patterns, r"^(aux_)?classifier\.", preset, card)
 
 
+_COCO_THINGS = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
+    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
+    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
+    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
+    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+_COCO_IDS_OF_NOTHING = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+
+
+def _with_gaps() -> tuple[str, ...]:
+    """Names by COCO's own ids, 1 to 90, as torchvision's detectors have them."""
+    things = iter(_COCO_THINGS)
+    return tuple("N/A" if i in _COCO_IDS_OF_NOTHING else next(things) for i in range(1, 91))
+
+
+def _torchvision_detector(network: str, digits: str, version: int, box: float, mask: float | None) -> Weights:
+    file = network + ("_v2" if version == 2 else "")
+    return Weights(
+        f"{file}_coco_v1",
+        f"https://download.pytorch.org/models/{file}_coco-{digits}.pth",
+        digits,
+        torchvision.RCNN_FPN,
+        r"^roi_heads\.(box|mask)_predictor\.",
+        Preset(90, 800, None, _with_gaps()),
+        Card("COCO-val2017", {"box_map": box} | ({} if mask is None else {"mask_map": mask})),
+        torchvision.detector_arrays,
+        r"conv5_mask$",
+    )
+
+
+def _detectron2_detector(network: str, file: str, box: float, mask: float | None = None) -> Weights:
+    """Of these files nobody has published a checksum."""
+    kind = "COCO-Detection" if mask is None else "COCO-InstanceSegmentation"
+    mean, scale = (123.675 / 255, 116.28 / 255, 103.53 / 255), (1 / 255, 1 / 255, 1 / 255)
+    return Weights(
+        network.lower(),
+        f"https://dl.fbaipublicfiles.com/detectron2/{kind}/{network}/{file}.pkl",
+        "",
+        detectron2.RCNN_FPN if "FPN" in network else detectron2.RCNN_ONE_LEVEL,
+        r"^roi_heads\.(box_predictor|mask_head\.predictor)\.",
+        Preset(80, 800, None, _COCO_THINGS, mean, scale),
+        Card(
+            "COCO-val2017",
+            {"box_map": box} | ({} if mask is None else {"mask_map": mask}),
+            "detectron2's model zoo: github.com/facebookresearch/detectron2/blob/main/MODEL_ZOO.md",
+            "CC BY-SA 3.0 (detectron2's models)",
+        ),
+        detectron2.detector_arrays,
+        r"conv5_mask$",
+    )
+
+
 _ALL = (
     _imagenet("resnet18", "f37072fd", 69.758, 89.078, torchvision.RESNET),
     _imagenet("resnet34", "b627a593", 73.314, 91.420, torchvision.RESNET),
@@ -92,6 +156,20 @@ _ALL = (
     _coco("fcn_resnet101", "7ecb50ca", 63.7, 91.9, torchvision.FCN_RESNET),
     _coco("deeplabv3_resnet50", "cd0a2569", 66.4, 92.4, torchvision.DEEPLAB_V3),
     _coco("deeplabv3_resnet101", "586e9e4e", 67.4, 92.4, torchvision.DEEPLAB_V3),
+    _torchvision_detector("fasterrcnn_resnet50_fpn", "258fb6c6", 1, 37.0, None),
+    _torchvision_detector("fasterrcnn_resnet50_fpn", "dd69338a", 2, 46.7, None),
+    _torchvision_detector("maskrcnn_resnet50_fpn", "bf2d0c1e", 1, 37.9, 34.6),
+    _torchvision_detector("maskrcnn_resnet50_fpn", "73cbd019", 2, 47.4, 41.8),
+    _detectron2_detector("faster_rcnn_R_50_C4_1x", "137257644/model_final_721ade", 35.7),
+    _detectron2_detector("faster_rcnn_R_50_DC5_1x", "137847829/model_final_51d356", 37.3),
+    _detectron2_detector("faster_rcnn_R_50_FPN_1x", "137257794/model_final_b275ba", 37.9),
+    _detectron2_detector("faster_rcnn_R_50_FPN_3x", "137849458/model_final_280758", 40.2),
+    _detectron2_detector("faster_rcnn_R_101_FPN_3x", "137851257/model_final_f6e8b1", 42.0),
+    _detectron2_detector("mask_rcnn_R_50_C4_1x", "137259246/model_final_9243eb", 36.8, 32.2),
+    _detectron2_detector("mask_rcnn_R_50_DC5_1x", "137260150/model_final_4f86c3", 38.3, 34.2),
+    _detectron2_detector("mask_rcnn_R_50_FPN_1x", "137260431/model_final_a54504", 38.6, 35.2),
+    _detectron2_detector("mask_rcnn_R_50_FPN_3x", "137849600/model_final_f10217", 41.0, 37.2),
+    _detectron2_detector("mask_rcnn_R_101_FPN_3x", "138205316/model_final_a3ec72", 42.9, 38.6),
 )
 PUBLISHED = {weights.name: weights for weights in _ALL}
 """Every published file that :func:`jaxseg.weights.fetch` knows, by name."""

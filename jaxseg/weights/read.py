@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from jaxseg.types import JaxsegError
+from jaxseg.weights.pickles import read_pickle
 from jaxseg.weights.torch_files import read_torch
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "params", "weights")
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """``{name: array}`` of a .safetensors, .npz, or PyTorch file (.pth, .pt, .bin), names and layouts as they stand.
+    """``{name: array}`` of a .safetensors, .npz, PyTorch (.pth, .pt, .bin) or detectron2 (.pkl) file, names and layouts
+    as they stand.
 
     Of a training checkpoint the entry ``state_dict`` or ``model`` is taken, and the ``module.`` that data-parallel
     training puts before every name is cut off. Raises JaxsegError for a file that is missing, damaged, of another
@@ -28,8 +30,10 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         arrays = _read_npz(path)
     elif path.suffix in (".pth", ".pt", ".bin", ".ckpt"):
         arrays = _flat(read_torch(path))
+    elif path.suffix == ".pkl":
+        arrays = _flat(read_pickle(path))
     else:
-        raise JaxsegError(f"{path}: weights are read from .safetensors, .npz, .pth, .pt, .bin or .ckpt")
+        raise JaxsegError(f"{path}: weights are read from .safetensors, .npz, .pth, .pt, .bin, .ckpt or .pkl")
     if not arrays:
         raise JaxsegError(f"{path} holds no named arrays")
     if all(name.startswith("module.") for name in arrays):

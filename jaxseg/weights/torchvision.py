@@ -57,7 +57,7 @@ DEEPLAB_V3: Patterns = (
 )
 """deeplabv3_resnet50 and 101 (:class:`jaxseg.models.DeepLabV3`)."""
 
-MASK_RCNN: Patterns = (
+RCNN_FPN: Patterns = (
     (r"^detector/", ""),
     (r"^backbone/resnet/", "backbone/body/"),
     (r"(layer\d)_(\d+)", r"\1.\2"),

@@ -77,7 +77,7 @@ def pair(version):
     shapes = jax.eval_shape(ours.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     blank = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
     arrays = names.detector_arrays(arrays_of(theirs))
-    return theirs, ours, to_jaxseg(blank, arrays, names.MASK_RCNN, transposed="conv5_mask")
+    return theirs, ours, to_jaxseg(blank, arrays, names.RCNN_FPN, transposed="conv5_mask")
 
 
 def batch(h, w):
