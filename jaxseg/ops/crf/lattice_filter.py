@@ -20,6 +20,8 @@ class Kernel(NamedTuple):
     lattice: Lattice
     before: Array  # [N, 1]
     after: Array  # [N, 1]
+    spread: Array  # [M, T]: the slots' shares times ``before``
+    spread_back: Array  # [M, T]: times ``after``, for the transposed kernel
 
 
 def lattice_filter(lattice: Lattice, values: Array, *, normalization: Normalization = "none") -> Array:
@@ -47,9 +49,13 @@ def lattice_filter(lattice: Lattice, values: Array, *, normalization: Normalizat
 
 def make_kernel(lattice: Lattice, normalization: Normalization) -> Kernel:
     """A lattice with its norm, which takes one filtering of ones."""
-    one = jnp.ones((lattice.weights.shape[1], 1))
-    before, after = norms(apply_kernel(True, Kernel(lattice, one, one), one), normalization)
-    return Kernel(lattice, before, after)
+    one, shares = jnp.ones((lattice.weights.shape[1], 1)), lattice.shares
+    total = apply_kernel(True, Kernel(lattice, one, one, shares, shares), one)
+    before, after = norms(total, normalization)
+    spread = shares * before[lattice.points, 0]
+    # Where both ends are alike one array serves both; the shares themselves are then needed no more.
+    back = spread if after is before else shares * after[lattice.points, 0]
+    return Kernel(lattice, before, after, spread, back)
 
 
 def norms(total: Array, normalization: Normalization) -> tuple[Array, Array]:
@@ -110,17 +116,16 @@ _apply.defvjp(_forward, _backward)
 
 def _table(kernel: Kernel, values: Array, reverse: bool = False) -> Array:
     """The vertices' values after spreading and blurring, [V + 1, L]; in the transposed kernel if ``reverse``."""
-    lattice, scale = kernel.lattice, kernel.after if reverse else kernel.before
+    lattice, spread = kernel.lattice, kernel.spread_back if reverse else kernel.spread
     table = jnp.zeros((lattice.neighbours.shape[-1], values.shape[1]))
 
     def add(table: Array, slots: tuple[Array, ...]) -> tuple[Array, None]:
         points, weights, owners = slots
-        weights = weights * scale[points, 0]
         sums = sum(weights[:, t, None] * values[points[:, t]] for t in range(weights.shape[1]))
         return table.at[owners].add(sums, indices_are_sorted=True, mode="promise_in_bounds"), None
 
     chunks = jax.tree.map(
-        lambda x: x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]), (lattice.points, lattice.shares, lattice.owners)
+        lambda x: x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]), (lattice.points, spread, lattice.owners)
     )
     table, _ = lax.scan(add, table, chunks)
 
