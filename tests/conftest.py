@@ -5,8 +5,11 @@ import pathlib
 import tempfile
 
 # Before jax starts a backend. Tests that need several devices ask for them; the rest use the first.
-# Most of the suite's time is compiling, which LLVM's optimisations would lengthen by a quarter.
-flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+# Most of the suite's time is compiling, which LLVM's optimisations would lengthen by a quarter, and XLA's newer code
+# generator for fusions by a half. (The notebooks run as users run them: with all of XLA's defaults.)
+flags = (
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # The same small programs are compiled by many tests, by pytest's other workers, and by the processes that tests start.
