@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from jaxseg.train import parallel
 from jaxseg.train.checkpoint import write_json
 from jaxseg.train.state import TrainState, create_state, init_variables
 from jaxseg.train.step import make_eval_step, make_train_step
-from jaxseg.types import Batch, JaxsegError
+from jaxseg.types import JaxsegError, Outputs
 
 
 @dataclass
@@ -50,8 +51,7 @@ def build(experiment: Experiment) -> Run:
         mask_side=e.data.mask_side,
     )
     example = next(first)
-    variables = init_variables(e.model, e.task, example, e.seed)
-    _check_classes(e, variables, example)
+    variables = init_variables(e.model, e.task, example, e.seed, check=partial(_check_classes, e.data.train.classes))
     if e.pretrained is not None:
         variables = dict(e.pretrained(variables))
     optimizer = e.optimizer.transformation(variables["params"], e.steps)
@@ -128,10 +128,8 @@ def noted_experiment(workdir: Path) -> Experiment:
         ) from error
 
 
-def _check_classes(e: Experiment, variables: Any, example: Batch) -> None:
+def _check_classes(classes: Sequence[str], outputs: Outputs) -> None:
     """A model whose scores are of another number of classes than the data would train on nonsense."""
-    outputs = jax.eval_shape(lambda v, b: e.model.apply(v, *e.task.inputs(b), train=False), variables, example)
-    classes = e.data.train.classes
     scored = outputs["logits"].shape[-1] if "logits" in outputs else len(classes)
     if scored != len(classes):
         raise JaxsegError(

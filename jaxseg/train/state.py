@@ -1,5 +1,6 @@
 """What training carries from step to step, as one tree of arrays: saved whole, resumed exactly."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxseg.types import Array, Batch, Task
+from jaxseg.types import Array, Batch, Outputs, Task
 
 
 class TrainState(struct.PyTreeNode):
@@ -31,12 +32,23 @@ class TrainState(struct.PyTreeNode):
         return variables | {"batch_stats": self.batch_stats} if self.batch_stats else variables
 
 
-def init_variables(model: nn.Module, task: Task, batch: Batch, seed: int) -> dict[str, Any]:
-    """Fresh parameters and statistics, from ``seed`` alone, for a model fed with batches like ``batch``."""
+def init_variables(
+    model: nn.Module, task: Task, batch: Batch, seed: int, *, check: Callable[[Outputs], None] = lambda outputs: None
+) -> dict[str, Any]:
+    """Fresh parameters and statistics, from ``seed`` alone, for a model fed with batches like ``batch``.
+
+    ``check`` is shown what the model gives, shapes without numbers, before anything is compiled.
+    """
+
+    def init(key: Array, batch: Batch) -> Any:
+        outputs, variables = model.init_with_output(key, *task.inputs(batch), train=False)
+        check(outputs)
+        return variables
+
     # XLA's own generator: threefry takes four times as long to compile, once for every parameter.
     key = jax.random.key(seed, impl="unsafe_rbg")
     one = jax.tree.map(lambda x: jnp.asarray(x[:1]), batch)
-    return jax.jit(lambda key, b: model.init(key, *task.inputs(b), train=False))(key, one)
+    return jax.jit(init)(key, one)
 
 
 def create_state(

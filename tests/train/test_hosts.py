@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -48,7 +49,8 @@ def run_on_two_hosts(program, *arguments):
     processes = []
     for index in range(2):
         hosts = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
-        env = os.environ | hosts | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+        # As in all tests (see conftest.py), but for the number of devices.
+        env = os.environ | hosts | {"XLA_FLAGS": re.sub(r"(?<=device_count=)\d+", "2", os.environ["XLA_FLAGS"])}
         command = [sys.executable, "-c", program, *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         processes.append(subprocess.Popen(command, cwd=Path(__file__).parents[2], env=env, **pipes))
@@ -57,16 +59,23 @@ def run_on_two_hosts(program, *arguments):
     return said
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """A run on one host."""
+    workdir = tmp_path_factory.mktemp("one")
+    loop.train(tiny_experiment(log_every=1), workdir)
+    return workdir
+
+
 @pytest.mark.parametrize("spread", ["jit", "pmap"])
-def test_two_hosts_train_like_one(spread, tmp_path):
-    loop.train(tiny_experiment(log_every=1), tmp_path / "one")
+def test_two_hosts_train_like_one(spread, one, tmp_path):
     train_on_two_hosts(spread, tmp_path / "two")
-    assert_same_losses(tmp_path / "one", tmp_path / "two")
+    assert_same_losses(one, tmp_path / "two")
     shutil.rmtree(tmp_path / "two" / "checkpoints" / "6")
     said = train_on_two_hosts(spread, tmp_path / "two")
     assert "at step 3 of 6" in said[0][1]
     assert [out.split()[-1] for out, _ in said] == ["6", "6"]
-    assert_same_losses(tmp_path / "one", tmp_path / "two")
+    assert_same_losses(one, tmp_path / "two")
 
 
 def test_a_metric_on_the_host_sees_the_rows_of_all_hosts():

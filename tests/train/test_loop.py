@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.data import pipeline
+from jaxseg.data import pipeline, read_image
 from jaxseg.train import build, evaluate, loop
 from jaxseg.train.checkpoint import Checkpoints
 from jaxseg.train.log import read_records
@@ -27,7 +28,7 @@ EXPERIMENT = tiny_experiment(ema=0.9)
 
 def final_state(workdir, experiment=EXPERIMENT):
     checkpoints = Checkpoints(workdir / "checkpoints")
-    found = checkpoints.restore(build.build(experiment).state)
+    found = checkpoints.restore(build.state_like(experiment))
     checkpoints.close()
     return jax.device_get(found[0])
 
@@ -44,6 +45,19 @@ def whole(tmp_path_factory):
     return workdir, loop.train(EXPERIMENT, workdir)
 
 
+def last_picture(events):
+    """The last of the pictures that TensorBoard would show, as the bytes of a PNG."""
+    from tensorboardX.proto.event_pb2 import Event  # slow to import
+
+    data, pictures = events.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        record, data = data[12 : 12 + length], data[16 + length :]  # a checksum follows the length, and the record
+        pictures += [v for v in Event.FromString(record).summary.value if v.HasField("image")]
+    assert [v.tag for v in pictures] == ["val/predictions"] * 2
+    return pictures[-1].image.encoded_image_string
+
+
 def test_what_a_run_leaves(whole):
     workdir, result = whole
     assert result.step == 6
@@ -53,7 +67,8 @@ def test_what_a_run_leaves(whole):
     records = read_records(workdir / "metrics.jsonl")
     assert [r["step"] for r in records if "train/loss" in r] == [2, 4, 6]
     assert [r["step"] for r in records if "val/miou" in r] == [3, 6]
-    assert list((workdir / "events").iterdir())
+    (events,) = (workdir / "events").iterdir()
+    assert read_image(last_picture(events)).tolist() == read_image(workdir / "predictions.png").tolist()
     assert sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()) == [4, 6]
 
 
@@ -136,7 +151,7 @@ def damaged_copy(whole, tmp_path, damage):
     damage(newest)
     said = []
     checkpoints = Checkpoints(tmp_path / "checkpoints", say=said.append)
-    found = checkpoints.restore(build.build(EXPERIMENT).state)
+    found = checkpoints.restore(build.state_like(EXPERIMENT))
     checkpoints.close()
     return found, said
 
