@@ -19,7 +19,7 @@ from jaxseg.data import Augment, Coco, Resize, Shapes, coco_truth
 from jaxseg.metrics import coco_metric
 from jaxseg.models.faster_rcnn import FasterRCNN
 from jaxseg.models.mask_rcnn import MaskRCNN
-from jaxseg.nn import FPN, TORCHVISION, ResNet18, ResNet50, ResNetFPN
+from jaxseg.nn import FPN, TORCHVISION, ResNet, ResNet18, ResNet50, ResNetFPN
 from jaxseg.nn.roi_heads import MaskHead, TwoFC
 from jaxseg.recipes import begin_on_resnet
 from jaxseg.tasks import detection
@@ -48,14 +48,17 @@ def get_config(
     tiniest = small._replace(rpn_samples=16, roi_samples=8, pre_nms=(50, 50), post_nms=(20, 20), detections=10)
     config = tiniest if tiny else small if fast else CONFIG
     features, base = (8, 4) if tiny else (64, 32) if fast else (256, 64)
-    resnet = ResNet50(base=base) if not (fast or tiny) else ResNet18(base=base)
+    if tiny:
+        resnet = ResNet((1, 1, 1, 1), bottleneck=False, base=base)
+    else:
+        resnet = ResNet18(base=base) if fast else ResNet50()
     classes = len(train.things) if tiny else 1
     detector = FasterRCNN(
         classes, ResNetFPN(resnet, FPN(features)), TwoFC(1024 if features == 256 else 4 * features), config
     )
     steps = 2 if tiny else 5000 if fast else 20000
     return Experiment(
-        model=MaskRCNN(detector, MaskHead(classes, channels=features)),
+        model=MaskRCNN(detector, MaskHead(classes, convs=1 if tiny else 4, channels=features)),
         task=detection(
             train.things if tiny else ("nucleus",),
             coco_metric(partial(coco_truth, val), max_detections=config.detections),

@@ -37,7 +37,7 @@ def get_config(tiny: bool = False) -> Experiment:
     backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base), FPN(features))
     detector = FasterRCNN(len(train.things), backbone, TwoFC(4 * features), CONFIG)
     return Experiment(
-        model=MaskRCNN(detector, MaskHead(len(train.things), convs=2, channels=features)),
+        model=MaskRCNN(detector, MaskHead(len(train.things), convs=1 if tiny else 2, channels=features)),
         task=detection(train.things, coco_metric(partial(coco_truth, val)), config=CONFIG, main_metric="mask_ap"),
         data=Data(
             train=train,
