@@ -48,13 +48,13 @@ def get_config(
     tiniest = small._replace(rpn_samples=16, roi_samples=8, pre_nms=(50, 50), post_nms=(20, 20), detections=10)
     config = tiniest if tiny else small if fast else CONFIG
     features, base = (8, 4) if tiny else (64, 32) if fast else (256, 64)
-    if tiny:
-        resnet = ResNet((1, 1, 1, 1), bottleneck=False, base=base)
-    else:
-        resnet = ResNet18(base=base) if fast else ResNet50()
+    narrow = ResNet((1, 1, 1, 1), bottleneck=False, base=base) if tiny else ResNet18(base=base)
     classes = len(train.things) if tiny else 1
     detector = FasterRCNN(
-        classes, ResNetFPN(resnet, FPN(features)), TwoFC(1024 if features == 256 else 4 * features), config
+        classes,
+        ResNetFPN(narrow if tiny or fast else ResNet50(), FPN(features)),
+        TwoFC(1024 if features == 256 else 4 * features),
+        config,
     )
     steps = 2 if tiny else 5000 if fast else 20000
     return Experiment(
