@@ -5,7 +5,7 @@ import math
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,18 +63,67 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Every picture gives ``NAME.png`` (the overlay) and ``NAME_label.png`` (the classes); a bad one is told and
-    passed over, and the exit code is then 2."""
-    from jaxseg.data import read_image, write_png
-    from jaxseg.infer import Ensemble, PictureProgress, Predictor, Refined
+    """Every picture gives ``NAME.png``, what was found drawn on it, and ``NAME_label.png``, the classes, or, of
+    instances, ``NAME.json``; a bad picture is told and passed over, and the exit code is then 2."""
+    from jaxseg.train.build import noted_experiment
 
-    files = _picture_files(arguments.images)
+    about = {noted_experiment(workdir).task.about for workdir in arguments.workdir}
+    if about == {"pixels"}:
+        return _predict_pixels(arguments)
+    if about == {"instances"} and len(arguments.workdir) == 1:
+        return _predict_instances(arguments)
+    raise JaxsegError(
+        f"--workdir {' '.join(map(str, arguments.workdir))}: predict labels pixels, by one run or several, or finds "
+        "instances, by one run; what a run says of whole pictures, jaxseg eval draws"
+    )
+
+
+def _predict_pixels(arguments: argparse.Namespace) -> int:
+    from jaxseg.data import write_png
+    from jaxseg.infer import Ensemble, Predictor, Refined
+
     options = {"tiles": _tiles(arguments), "scales": arguments.scales, "flip": arguments.flip}
     predictor = Ensemble(tuple(Predictor.load(w, arguments.checkpoint, **options) for w in arguments.workdir))
     if arguments.crf is not None:
         predictor = Refined(predictor, _crf(arguments.crf, arguments.workdir[0]))
     classes, palette = predictor.classes, predictor.palette
-    failed = 0
+
+    def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
+        label = predictor(image, lambda done: watch(done / len(image)))
+        shown = [k for k in range(len(classes)) if (label == k).any()]
+        picture = viz.with_legend(viz.overlay(image, label, palette), classes, palette, shown)
+        print(write_png(arguments.out / f"{file.stem}.png", picture))
+        print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
+
+    return _each_picture(arguments.images, draw)
+
+
+def _predict_instances(arguments: argparse.Namespace) -> int:
+    from jaxseg.data import write_png
+    from jaxseg.infer import InstancePredictor
+    from jaxseg.train.checkpoint import write_json
+
+    if arguments.tile is not None or arguments.crf is not None or arguments.flip or arguments.scales != (1.0,):
+        raise JaxsegError(
+            "--tile, --scales, --flip and --crf are of label maps; this run finds instances: leave them out"
+        )
+    predictor = InstancePredictor.load(arguments.workdir[0], arguments.checkpoint)
+
+    def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
+        found = predictor(image)
+        watch(1.0)
+        print(write_png(arguments.out / f"{file.stem}.png", predictor.draw(image, found)))
+        write_json(arguments.out / f"{file.stem}.json", predictor.entries(found))
+        print(arguments.out / f"{file.stem}.json")
+
+    return _each_picture(arguments.images, draw)
+
+
+def _each_picture(images: Sequence[Path], draw: Callable[[Path, np.ndarray, Callable[[float], None]], None]) -> int:
+    from jaxseg.data import read_image
+    from jaxseg.infer import PictureProgress
+
+    files, failed = _picture_files(images), 0
     with PictureProgress(len(files)) as progress:
         for number, file in enumerate(files):
             try:
@@ -83,12 +132,7 @@ def predict(arguments: argparse.Namespace) -> int:
                 print(f"jaxseg: {error}", file=sys.stderr)
                 failed += 1
                 continue
-            rows = len(image)
-            label = predictor(image, lambda done: progress.show(file.name, number + done / rows))  # noqa: B023
-            shown = [k for k in range(len(classes)) if (label == k).any()]
-            picture = viz.with_legend(viz.overlay(image, label, palette), classes, palette, shown)
-            print(write_png(arguments.out / f"{file.stem}.png", picture))
-            print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
+            draw(file, image, lambda part: progress.show(file.name, number + part))  # noqa: B023
     return 2 if failed else 0
 
 

@@ -25,7 +25,7 @@ Devices
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from jax import lax
@@ -69,7 +69,8 @@ class Task(NamedTuple):
 
     ``inputs(batch) -> positional arguments of the model``; ``loss(outputs, batch) -> (scalar, terms)``;
     ``predict(outputs, batch) -> predictions``; ``metric``; ``draw(batch, predictions) -> uint8 picture`` (on the
-    host); ``main_metric``: the name, among what the metric computes, by which the best checkpoint is kept.
+    host); ``main_metric``: the name, among what the metric computes, by which the best checkpoint is kept; ``about``:
+    what is predicted of a picture, a label for each pixel, its instances, or something of the picture as a whole.
     """
 
     inputs: Callable[[Batch], tuple[Any, ...]]
@@ -78,6 +79,7 @@ class Task(NamedTuple):
     metric: Metric
     draw: Callable[..., Any]
     main_metric: str
+    about: Literal["pixels", "instances", "picture"] = "pixels"
 
 
 class JaxsegError(ValueError):

@@ -1,9 +1,21 @@
 """Using what was trained: predictions for pictures of any size."""
 
 from jaxseg.infer.augment import average_views
+from jaxseg.infer.instances import Found, InstancePredictor
 from jaxseg.infer.predictor import Ensemble, Predictor
 from jaxseg.infer.progress import PictureProgress
 from jaxseg.infer.refine import CRF, Refined
 from jaxseg.infer.tiles import Tiles, tiled
 
-__all__ = ["CRF", "Ensemble", "PictureProgress", "Predictor", "Refined", "Tiles", "average_views", "tiled"]
+__all__ = [
+    "CRF",
+    "Ensemble",
+    "Found",
+    "InstancePredictor",
+    "PictureProgress",
+    "Predictor",
+    "Refined",
+    "Tiles",
+    "average_views",
+    "tiled",
+]

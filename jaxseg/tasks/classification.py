@@ -40,6 +40,7 @@ def classification(
         metric=metric,
         draw=partial(_draw, classes),
         main_metric="mean_average_precision" if several else "accuracy",
+        about="picture",
     )
 
 

@@ -40,6 +40,7 @@ def detection(
         metric=metric,
         draw=partial(_draw, tuple(classes), config, shown_score),
         main_metric=main_metric,
+        about="instances",
     )
 
 

@@ -48,6 +48,7 @@ def localization(
         metric=metrics.combine(*parts, *([metrics.pck_metric(joints, alpha)] if joints else [])),
         draw=partial(_draw, classes),
         main_metric="localization_accuracy",
+        about="picture",
     )
 
 

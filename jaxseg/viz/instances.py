@@ -1,6 +1,7 @@
 """Instances on a picture: each in a colour of its own, outlined, boxed and named. Host arrays in, uint8 RGB out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -21,13 +22,14 @@ def instance_colours(count: int) -> np.ndarray:
 def draw_instances(
     image: np.ndarray,
     boxes: np.ndarray,
-    masks: np.ndarray | None = None,
+    masks: Any = None,
     names: Sequence[str] = (),
     *,
     width: int | None = None,
     alpha: float = 0.45,
 ) -> np.ndarray:
     """``image [H, W, 3]`` with ``boxes [N, 4]``, ``masks [N, H, W]`` bool filled and outlined, and ``names``, one each.
+    (``masks``: anything whose i-th element is such a mask, :class:`jaxseg.data.Cutouts` too.)
 
     Names are written where there are at most ``MOST_NAMED`` instances. ``width``: the picture is made so wide first, so
     that lines and letters on small ones are fine. ``alpha``: the colours' opacity.
@@ -37,12 +39,14 @@ def draw_instances(
     scale = size[0] / w
     picture = np.array(Image.fromarray(to_uint8(image)).resize(size, Image.Resampling.BILINEAR), np.float32)
     rows, columns = (np.arange(n) * m // n for n, m in ((size[1], h), (size[0], w)))
-    masks = None if masks is None else masks[:, rows[:, None], columns[None]]
     colours = instance_colours(len(boxes)).astype(np.float32)
-    for mask, colour in zip(masks if masks is not None else (), colours):
+    for i, colour in enumerate(colours):
+        if masks is None:
+            break
+        mask = masks[i][rows[:, None], columns[None]]
+        edge = _edge(mask)
         picture[mask] = (1 - alpha) * picture[mask] + alpha * colour
-    for mask, colour in zip(masks if masks is not None else (), colours):
-        picture[_edge(mask)] = colour
+        picture[edge] = colour
     canvas = Image.fromarray(picture.round().astype(np.uint8))
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(11)

@@ -55,7 +55,8 @@ def test_dropping_a_block_is_the_network_without_it(kind):
     without = model.clone(backbone=model.backbone.clone(depths=depths))
     for block in ("layer2_1", "layer2_2"):  # one program each serves both
         dropped = layer(model, lesions.drop_blocks(variables, [block]), x)
-        np.testing.assert_array_equal(dropped, layer(without, shallower(variables, block), x))
+        expected = layer(without, shallower(variables, block), x)
+        np.testing.assert_allclose(dropped, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
         assert np.abs(dropped - layer(model, variables, x)).max() > 0.01
 
 

@@ -83,7 +83,7 @@ def step(name, truth, seed=0, x=None):
     return float(total), {key: float(value) for key, value in terms.items()}, grads
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["torchvision", "c4"])  # the latter with detectron2's rules
 def test_every_parameter_is_learnt_and_one_program_serves_any_number_of_objects(name):
     learnt = None
     for i in range(20):
@@ -98,7 +98,7 @@ def test_every_parameter_is_learnt_and_one_program_serves_any_number_of_objects(
     assert not unmoved
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["torchvision", "c4"])
 def test_images_without_objects(name):
     _, terms, grads = step(name, instances([0, 0]))
     assert terms["rpn_box"] == terms["box"] == terms["mask"] == 0

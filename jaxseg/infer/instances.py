@@ -1,0 +1,93 @@
+"""From a trained detector to the instances in pictures of any size."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxseg import viz
+from jaxseg.config import Experiment
+from jaxseg.data import Cutouts, eval_batches
+from jaxseg.metrics.detections import original_boxes
+from jaxseg.metrics.paste import paste_mask
+from jaxseg.metrics.rle import encode_rle
+from jaxseg.train.evaluate import load_run
+
+
+class Found(NamedTuple):
+    """The instances in a picture, best first: ``boxes [N, 4]`` in its own pixels, ``scores [N]``, ``classes [N]`` from
+    1 and, of models that draw them, ``masks``, :class:`jaxseg.data.Cutouts`."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    masks: Cutouts | None
+
+
+@dataclass(frozen=True)
+class InstancePredictor:
+    """Instances in pictures of any size, from an experiment and its variables.
+
+    The picture goes through the experiment's ``prepare`` transform; boxes and masks come back to its own pixels. One
+    compiled program serves every size. ``min_score``: detections below it are left out.
+    """
+
+    experiment: Experiment
+    variables: Any
+    min_score: float = 0.5
+
+    @classmethod
+    def load(cls, workdir: str | Path, which: str = "best", **options: Any) -> "InstancePredictor":
+        """The predictor of what ``jaxseg train`` left in ``workdir``: its best (or latest) checkpoint."""
+        experiment, variables, _ = load_run(workdir, which)
+        return cls(experiment, variables, **options)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names; class k of an instance is ``classes[k - 1]``."""
+        return tuple(self.experiment.data.val.things)
+
+    def __call__(self, image: np.ndarray) -> Found:
+        """``image [H, W, 3]`` uint8 -> what is in it."""
+        e = self.experiment
+        batch = next(eval_batches([{"image": image, "name": ""}], e.data.prepare, batch_size=1, num_threads=0))
+        predictions = jax.device_get(self._predict(self.variables, batch))
+        seen = predictions["valid"][0] & (predictions["scores"][0] >= self.min_score)
+        boxes = original_boxes(predictions["boxes"][0][seen], batch["matrix"][0])
+        size = (image.shape[0], image.shape[1])
+        masks = None
+        if "masks" in predictions:
+            pasted = [paste_mask(m, b, size) for m, b in zip(predictions["masks"][0][seen], boxes, strict=True)]
+            masks = Cutouts(size, np.array([corner for _, corner in pasted]), [bitmap for bitmap, _ in pasted])
+        clipped = np.clip(boxes, 0, [size[1], size[0]] * 2).astype(np.float32)
+        return Found(clipped, predictions["scores"][0][seen], predictions["classes"][0][seen], masks)
+
+    def draw(self, image: np.ndarray, found: Found) -> np.ndarray:
+        """The picture with what was found in it."""
+        names = [f"{self.classes[k - 1]} {s:.2f}" for k, s in zip(found.classes, found.scores, strict=True)]
+        return viz.draw_instances(image, found.boxes, found.masks, names)
+
+    def entries(self, found: Found) -> list[dict[str, Any]]:
+        """What was found as a file's worth of plain values: class, score, ``bbox`` (xywh) and ``segmentation`` (COCO's
+        run lengths)."""
+        entries = []
+        for n, (box, score, kind) in enumerate(zip(found.boxes, found.scores, found.classes, strict=True)):
+            x1, y1, x2, y2 = (float(v) for v in box)
+            entry = {"class": self.classes[kind - 1], "score": float(score), "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            if found.masks is not None:
+                corner = (int(found.masks.corners[n, 0]), int(found.masks.corners[n, 1]))
+                entry["segmentation"] = encode_rle(found.masks.bitmaps[n], corner, found.masks.size)
+            entries.append(entry)
+        return entries
+
+    @cached_property
+    def _predict(self) -> Callable[[Any, Any], Any]:
+        def predict(variables: Any, batch: Any) -> Any:
+            outputs: Any = self.experiment.model.apply(variables, *self.experiment.task.inputs(batch), train=False)
+            return self.experiment.task.predict(outputs, batch)
+
+        return jax.jit(predict)
