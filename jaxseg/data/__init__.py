@@ -14,6 +14,7 @@ from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.memory import InMemory
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.proposals import Propose, best_proposals, edge_proposals
+from jaxseg.data.region_crops import RegionCrops, warp_region
 from jaxseg.data.selective_search import selective_search
 from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
@@ -38,6 +39,7 @@ __all__ = [
     "PixelWindow",
     "Present",
     "Propose",
+    "RegionCrops",
     "Resize",
     "Shapes",
     "Subset",
@@ -66,5 +68,6 @@ __all__ = [
     "tight_boxes",
     "to_coco",
     "train_batches",
+    "warp_region",
     "write_png",
 ]

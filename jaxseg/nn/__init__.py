@@ -2,7 +2,7 @@
 
 from jaxseg.nn.fpn import FPN, ResNetFPN
 from jaxseg.nn.layers import CAFFE, IMAGENET, Conv, ConvTranspose, Dropout, Norm, Normalization, he_normal
-from jaxseg.nn.rcnn_config import DETECTRON2, TORCHVISION, RCNNConfig
+from jaxseg.nn.rcnn_config import DETECTRON2, GIRSHICK_2014, GIRSHICK_2015, TORCHVISION, RCNNConfig
 from jaxseg.nn.resnet import (
     ResNet,
     ResNet18,
@@ -19,6 +19,8 @@ __all__ = [
     "CAFFE",
     "DETECTRON2",
     "FPN",
+    "GIRSHICK_2014",
+    "GIRSHICK_2015",
     "IMAGENET",
     "TORCHVISION",
     "VGG16",
