@@ -25,6 +25,7 @@ import optax
 from benchmarks.roi_nms import SCALES, STRIDES, interleaved, operator, proposals
 from jaxseg import ops
 from jaxseg.models import MaskRCNNResNet50
+from jaxseg.models.fast_rcnn import detections, normalized
 from jaxseg.nn.roi_heads import flattened, of_class
 from jaxseg.tasks.detection import _loss
 from jaxseg.train.parallel import compiler_options, give_back_memory
@@ -47,7 +48,7 @@ def our_stages(size: int):
 
     def features(v, x):
         d = bound(v).detector
-        levels = d.backbone(d._normalized(x, sizes), train=False)
+        levels = d.backbone(normalized(d.config, x, sizes), train=False)
         return levels
 
     def heads(v, levels):
@@ -65,7 +66,8 @@ def our_stages(size: int):
         return flattened(lambda x: d.box_predictor(d.box_head(x, False)), x)
 
     def detect(v, scores, deltas, p):
-        return jax.vmap(bound(v).detector._detect)(jax.nn.softmax(scores)[..., 1:], deltas, p, sizes)
+        detect = jax.vmap(partial(detections, model.detector.config))
+        return detect(jax.nn.softmax(scores)[..., 1:], deltas, p.boxes, p.valid, sizes)
 
     def mask_head(v, x, classes):
         return jax.nn.sigmoid(jax.vmap(of_class)(flattened(bound(v).mask_head, x, False), classes))

@@ -34,7 +34,7 @@ Array = jax.Array
 Batch = dict[str, Any]
 """What a train step receives: ``image`` [B, H, W, 3], ``size`` [B, 2] true height and width, ``valid`` [B] (False
 for rows that only fill up the last batch), and what the task needs: ``label`` [B, H, W], ``category`` [B] or [B, K],
-or ``instances``."""
+``instances``, or ``proposals``: ``boxes`` [B, R, 4], best first, and ``valid`` [B, R]."""
 Instances = dict[str, Any]
 """``boxes`` [N, 4], ``classes`` [N] (from 1), ``masks`` [N, H, W] or [N, M, M], ``keypoints`` [N, P, 3],
 ``valid`` [N] on the device."""

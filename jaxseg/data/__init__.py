@@ -3,15 +3,19 @@ needed.
 """
 
 from jaxseg.data.coco import Coco, coco_truth, to_coco
-from jaxseg.data.crops import ObjectCrop, PixelWindow, best_proposals, edge_proposals, regions
+from jaxseg.data.crops import ObjectCrop, PixelWindow, regions
 from jaxseg.data.cutouts import Cutouts
 from jaxseg.data.folder import CAMVID_CLASSES, CAMVID_FREQUENCIES, Folder, camvid
 from jaxseg.data.frequencies import class_frequencies
+from jaxseg.data.graph_segmentation import graph_segmentation
 from jaxseg.data.image_labels import MainObject, Present
 from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.memory import InMemory
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
+from jaxseg.data.proposals import Propose, best_proposals, edge_proposals
+from jaxseg.data.region_crops import RegionCrops, warp_region
+from jaxseg.data.selective_search import selective_search
 from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
 from jaxseg.data.tfds import COCO_CLASSES, Tfds, cityscapes, coco_instances, oxford_iiit_pet
@@ -34,6 +38,8 @@ __all__ = [
     "Pad",
     "PixelWindow",
     "Present",
+    "Propose",
+    "RegionCrops",
     "Resize",
     "Shapes",
     "Subset",
@@ -50,15 +56,18 @@ __all__ = [
     "crop_masks",
     "edge_proposals",
     "eval_batches",
+    "graph_segmentation",
     "oxford_iiit_pet",
     "pad_instances",
     "prefetch_to_device",
     "read_image",
     "read_mask",
     "regions",
+    "selective_search",
     "split",
     "tight_boxes",
     "to_coco",
     "train_batches",
+    "warp_region",
     "write_png",
 ]

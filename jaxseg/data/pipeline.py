@@ -25,6 +25,7 @@ Transform = Callable[[Sample, np.random.Generator], Sample]
 PREFETCH = 4  # batches read ahead, beside the one each thread is at work on
 _KEYS = ("image", "size", "valid", "label", "category")
 _EVAL_KEYS = ("index", "original", "matrix")
+_GROUPS = ("instances", "proposals")  # dictionaries of arrays
 
 
 class Source(Protocol):
@@ -64,8 +65,8 @@ def train_batches(
 
     Returns:
         An iterator of numpy batches: ``image`` [B/P, H, W, 3] float32, ``size`` [B/P, 2] int32, ``valid``
-        [B/P] bool, and what the samples have of ``label`` [B/P, H, W], ``category`` [B/P] or [B/P, K] and
-        ``instances``.
+        [B/P] bool, and what the samples have of ``label`` [B/P, H, W], ``category`` [B/P] or [B/P, K],
+        ``instances`` and ``proposals``.
 
     Raises:
         JaxsegError: empty source, sizes that do not divide, or, while iterating, a sample that cannot be
@@ -186,6 +187,8 @@ def _read(
             raise ValueError(f"label map {row['label'].shape} for an image {row['image'].shape[:2]}")
         if max_instances is not None and "instances" in sample:
             row["instances"] = pad_instances(sample["instances"], max_instances, mask_side=mask_side)
+        if "proposals" in sample:
+            row["proposals"] = sample["proposals"]
         return {**row, "name": name}
     except JaxsegError:
         raise
@@ -197,8 +200,9 @@ def _blank(row: Sample) -> Sample:
     """The row as filling: image and instances 0, labels void, category unknown, not valid."""
     blank: Sample = {k: np.zeros_like(v) for k, v in row.items() if isinstance(v, np.ndarray | np.generic)}
     blank |= {"name": row["name"], "index": row["index"]}
-    if "instances" in row:
-        blank["instances"] = {k: np.zeros_like(v) for k, v in row["instances"].items()}
+    for group in _GROUPS:
+        if group in row:
+            blank[group] = {k: np.zeros_like(v) for k, v in row[group].items()}
     if "label" in row:
         blank["label"] = np.full_like(row["label"], VOID)
     if "category" in row:
@@ -216,8 +220,9 @@ def _stack(rows: Sequence[Sample], keys: tuple[str, ...]) -> Batch:
                 "give a transform of fixed size (Augment or Resize), or batch_size=1"
             )
     batch: Batch = {k: np.stack([row[k] for row in rows]) for k in keys if k in rows[0]}
-    if "instances" in rows[0]:
-        batch["instances"] = {k: np.stack([row["instances"][k] for row in rows]) for k in rows[0]["instances"]}
+    for group in _GROUPS:
+        if group in rows[0]:
+            batch[group] = {k: np.stack([row[group][k] for row in rows]) for k in rows[0][group]}
     return batch
 
 

@@ -1,6 +1,6 @@
 """What happens to a sample before it enters a batch: values, called as ``transform(sample, rng)``.
 
-Each takes image, labels, boxes, keypoints and instance masks through **one** map (:mod:`jaxseg.data.warp`),
+Each takes image, labels, boxes, keypoints, instance masks and proposals through **one** map (:mod:`jaxseg.data.warp`),
 so that they stay together and are sampled once. What comes out holds, beside what went in:
 
 ``image`` float32 [H, W, 3] in [0, 1]; ``size`` int32 [2], height and width of the part that is image (from
@@ -182,6 +182,8 @@ def apply_warp(
         out["label"] = warp_labels(sample["label"], warp, fill=VOID)
     if "instances" in sample:
         out["instances"] = warp_instances(sample["instances"], warp, flip_pairs=flip_pairs)
+    if "proposals" in sample:
+        out["proposals"] = warp_proposals(sample["proposals"], warp)
     out["size"] = np.array(warp.size, np.int32)
     out["original"] = np.array([height, width], np.int32)
     out["matrix"] = warp.matrix.astype(np.float32)
@@ -218,6 +220,13 @@ def warp_instances(
         out["keypoints"] = warp_keypoints(instances["keypoints"], warp, pairs or ())
     out = {k: v[keep] if isinstance(v, Cutouts) else np.asarray(v)[keep] for k, v in out.items()}
     return out if pairs is None else {**out, "flip_pairs": pairs}
+
+
+def warp_proposals(proposals: dict[str, np.ndarray], warp: Warp) -> dict[str, np.ndarray]:
+    """Proposals after a warp, cut to the window: as many as before; those of which nothing remains are not valid."""
+    boxes = np.clip(warp_boxes(proposals["boxes"], warp), 0, np.array([warp.size[1], warp.size[0]] * 2, np.float32))
+    valid = proposals["valid"] & ((boxes[:, 2:] - boxes[:, :2]) >= 1e-3).all(1)
+    return {"boxes": np.where(valid[:, None], boxes, np.float32(0)), "valid": valid}
 
 
 def _base_scale(source: tuple[int, int], size: tuple[int, int], relative: str) -> tuple[float, float]:

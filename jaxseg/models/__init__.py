@@ -7,6 +7,7 @@ from jaxseg.models.deconvnet import DeconvNet, ProposalWise
 from jaxseg.models.deeplab import DeepLab, DeepLabResNet, DeepLabV1, DeepLabV2, MultiScale, deeplab_v2_resnet101
 from jaxseg.models.deeplab_v3 import DeepLabV3, DeepLabV3ResNet50, DeepLabV3ResNet101
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus, DeepLabV3PlusResNet50, DeepLabV3PlusResNet101
+from jaxseg.models.fast_rcnn import FastRCNN, FastRCNNVGG16
 from jaxseg.models.faster_rcnn import FasterRCNN, FasterRCNNResNet50, FasterRCNNResNet101
 from jaxseg.models.fcn import FCN, FCN8s, FCN16s, FCN32s, FCNResNet, FCNResNet50, FCNResNet101
 from jaxseg.models.frrn import FRRN, FRRNA, FRRNB
@@ -16,6 +17,8 @@ from jaxseg.models.localizer import Localizer, LocalizerResNet18, LocalizerResNe
 from jaxseg.models.mask_rcnn import MaskRCNN, MaskRCNNResNet50, MaskRCNNResNet101
 from jaxseg.models.pspnet import PSPNet, PSPNetResNet50, PSPNetResNet101
 from jaxseg.models.published import DETECTORS, load_detector
+from jaxseg.models.pyramid_detector import PyramidDetector, WindowNetwork
+from jaxseg.models.rcnn import RCNN, RCNNVGG16, RegionNetwork
 from jaxseg.models.resnet import ResNetClassifier
 from jaxseg.models.sliding_window import SlidingWindow
 from jaxseg.models.unet import UNet
@@ -29,6 +32,7 @@ PAPERS = {
     "jaxseg.models.deeplab": "Chen, Papandreou et al. 2015, 2018 (v1, v2)",
     "jaxseg.models.deeplab_v3": "Chen et al. 2017",
     "jaxseg.models.deeplab_v3_plus": "Chen et al. 2018",
+    "jaxseg.models.fast_rcnn": "Girshick 2015",
     "jaxseg.models.faster_rcnn": "Ren et al. 2015, Lin et al. 2017",
     "jaxseg.models.fcn": "Long et al. 2015",
     "jaxseg.models.frrn": "Pohlen et al. 2017",
@@ -38,6 +42,8 @@ PAPERS = {
     "jaxseg.models.localizer": "Sermanet et al. 2014, Toshev & Szegedy 2014",
     "jaxseg.models.mask_rcnn": "He et al. 2017",
     "jaxseg.models.pspnet": "Zhao et al. 2017",
+    "jaxseg.models.pyramid_detector": "Sermanet et al. 2014",
+    "jaxseg.models.rcnn": "Girshick et al. 2014",
     "jaxseg.models.resnet": "He et al. 2016, Zagoruyko & Komodakis 2016",
     "jaxseg.models.sliding_window": "Ciresan et al. 2012",
     "jaxseg.models.unet": "Ronneberger et al. 2015",
@@ -54,6 +60,8 @@ __all__ = [
     "FRRNA",
     "FRRNB",
     "PAPERS",
+    "RCNN",
+    "RCNNVGG16",
     "CAMResNet",
     "CRFasRNN",
     "ContextualNet",
@@ -74,6 +82,8 @@ __all__ = [
     "FCNResNet",
     "FCNResNet50",
     "FCNResNet101",
+    "FastRCNN",
+    "FastRCNNVGG16",
     "FasterRCNN",
     "FasterRCNNResNet50",
     "FasterRCNNResNet101",
@@ -90,6 +100,8 @@ __all__ = [
     "PSPNetResNet50",
     "PSPNetResNet101",
     "ProposalWise",
+    "PyramidDetector",
+    "RegionNetwork",
     "ResNetClassifier",
     "SlidingWindow",
     "UNet",
@@ -97,6 +109,7 @@ __all__ = [
     "UNetResNet18",
     "UNetResNet34",
     "UNetResNet50",
+    "WindowNetwork",
     "deeplab_v2_resnet101",
     "load_detector",
 ]

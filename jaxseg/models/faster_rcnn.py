@@ -24,6 +24,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg import ops
+from jaxseg.models.fast_rcnn import detections, normalized, roi_targets, true_instances
 from jaxseg.nn import Conv, ResNet, ResNet50, ResNet101
 from jaxseg.nn.fpn import FPN, RegionStage, ResNetFPN, ResNetLevel
 from jaxseg.nn.layers import NormKind, pad_to_multiple
@@ -90,7 +91,7 @@ class FasterRCNN(nn.Module):
         chex.assert_shape(images, (None, None, None, 3))
         if sizes is None:
             sizes = jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2))
-        x = pad_to_multiple(self._normalized(images, sizes), self.backbone.multiple)
+        x = pad_to_multiple(normalized(self.config, images, sizes), self.backbone.multiple)
         levels = self.backbone(x.astype(self.dtype), train=train)
         logits, deltas = self.rpn(levels)
         anchors = self._anchors(x.shape[1:3], levels)
@@ -98,7 +99,8 @@ class FasterRCNN(nn.Module):
         outputs: Outputs = {"features": levels, "proposals": proposals._asdict()}
         if not train:
             scores, transforms = self._classify(self.regions(levels, proposals.boxes, self.box_size, train), train)
-            found = jax.vmap(self._detect)(nn.softmax(scores)[..., 1:], transforms, proposals, sizes)
+            detect = jax.vmap(partial(detections, self.config))
+            found = detect(nn.softmax(scores)[..., 1:], transforms, proposals.boxes, proposals.valid, sizes)
             return outputs | found._asdict()
         if targets is None:
             raise JaxsegError("a detector is trained with targets: model.apply(variables, images, sizes, instances)")
@@ -142,12 +144,6 @@ class FasterRCNN(nn.Module):
         """Scores ``[B, R, K + 1]`` and transforms ``[B, R, K, 4]`` of regions."""
         return flattened(lambda x: self.box_predictor(self.box_head(x, train)), features)
 
-    def _normalized(self, images: Array, sizes: Array) -> Array:
-        """Normalised; padding is 0, as a convolution's own is."""
-        rows, columns = (jnp.arange(n)[None] < sizes[:, i, None] for i, n in enumerate(images.shape[1:3]))
-        inside = rows[:, :, None, None] & columns[:, None, :, None]
-        return jnp.where(inside, self.config.normalization(images), 0)
-
     def _anchors(self, size: tuple[int, ...], levels: tuple[Array, ...]) -> list[np.ndarray]:
         c, anchors = self.config, []
         for x, sizes, stride in zip(levels, c.anchor_sizes, self.backbone.strides):
@@ -169,35 +165,6 @@ class FasterRCNN(nn.Module):
         return jax.vmap(lambda scores, transforms, size: propose(scores, transforms, anchors, size))(
             logits, deltas, sizes
         )
-
-    def _detect(self, probabilities: Array, deltas: Array, proposals: ops.Proposals, size: Array) -> ops.Detections:
-        c = self.config
-        return ops.detect(
-            probabilities,
-            deltas,
-            proposals.boxes,
-            proposals.valid,
-            size,
-            weights=c.box_weights,
-            score_threshold=c.score_threshold,
-            iou_threshold=c.nms_threshold,
-            max_outputs=c.detections,
-            min_size=c.min_size,
-            candidates=c.candidates,
-        )
-
-
-def true_instances(targets: Any) -> dict[str, Array]:
-    """``boxes``, ``classes``, ``valid`` and ``crowd`` of targets; what has no size, or is not finite, is none."""
-    boxes, valid = targets["boxes"].astype(jnp.float32), targets["valid"]
-    valid = valid & jnp.all(jnp.isfinite(boxes), axis=-1) & jnp.all(boxes[..., 2:] > boxes[..., :2], axis=-1)
-    crowd = targets.get("crowd", jnp.zeros_like(valid))
-    return {
-        "boxes": jnp.where(valid[..., None], boxes, 0),
-        "classes": targets["classes"].astype(jnp.int32),
-        "valid": valid,
-        "crowd": crowd,
-    }
 
 
 def rpn_targets(config: RCNNConfig, anchors: Array, key: Array, truth: dict[str, Array]) -> dict[str, Array]:
@@ -221,38 +188,6 @@ def rpn_targets(config: RCNNConfig, anchors: Array, key: Array, truth: dict[str,
         "valid": chosen.valid,
         "positive": chosen.positive,
         "targets": jnp.where(chosen.positive[:, None], targets, 0),
-    }
-
-
-def roi_targets(config: RCNNConfig, key: Array, proposals: ops.Proposals, truth: dict[str, Array]) -> dict[str, Array]:
-    """Of one image: the regions that the second stage is trained on, those of objects first.
-
-    ``boxes [R, 4]``, ``valid [R]``, ``classes [R]`` (0 background), ``targets [R, 4]``, ``match [R]``: the
-    instance that a region overlaps most.
-    """
-    c = config
-    boxes = jnp.concatenate([proposals.boxes, truth["boxes"]])
-    valid = jnp.concatenate([proposals.valid, truth["valid"] & ~truth["crowd"]])
-    matches = ops.match(
-        boxes,
-        truth["boxes"],
-        truth["valid"],
-        positive=c.roi_positive,
-        negative=c.roi_negative,
-        ignored=truth["crowd"],
-    )
-    label = jnp.where(valid, matches.label, ops.NEUTRAL)
-    # Not the draw of the anchors: of this image's two choices neither depends on the other.
-    key = jax.random.fold_in(key, 1)
-    chosen = ops.sample(key, label, count=c.roi_samples, positive_fraction=c.roi_positive_fraction)
-    boxes, index = boxes[chosen.indices], matches.index[chosen.indices]
-    targets = ops.encode_boxes(truth["boxes"][index], boxes, c.box_weights)
-    return {
-        "boxes": jnp.where(chosen.valid[:, None], boxes, 0),
-        "valid": chosen.valid,
-        "classes": jnp.where(chosen.positive, truth["classes"][index], 0),
-        "targets": jnp.where(chosen.positive[:, None], targets, 0),
-        "match": index,
     }
 
 

@@ -2,7 +2,14 @@
 
 from jaxseg.nn.fpn import FPN, ResNetFPN
 from jaxseg.nn.layers import CAFFE, IMAGENET, Conv, ConvTranspose, Dropout, Norm, Normalization, he_normal
-from jaxseg.nn.rcnn_config import DETECTRON2, DETECTRON2_C4, TORCHVISION, RCNNConfig
+from jaxseg.nn.rcnn_config import (
+    DETECTRON2,
+    DETECTRON2_C4,
+    GIRSHICK_2014,
+    GIRSHICK_2015,
+    TORCHVISION,
+    RCNNConfig,
+)
 from jaxseg.nn.resnet import (
     ResNet,
     ResNet18,
@@ -20,6 +27,8 @@ __all__ = [
     "DETECTRON2",
     "DETECTRON2_C4",
     "FPN",
+    "GIRSHICK_2014",
+    "GIRSHICK_2015",
     "IMAGENET",
     "TORCHVISION",
     "VGG16",

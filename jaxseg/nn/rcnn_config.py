@@ -1,7 +1,8 @@
-"""What a two-stage detector is made with beside its layers: every number and rule in which implementations differ.
+"""What a detector of regions is made with beside its layers: every number and rule in which implementations differ.
 
 ``TORCHVISION`` and ``DETECTRON2`` are the two that published weights were trained with. Weights mean what they meant
-only under their own: an importer gives both.
+only under their own: an importer gives both. ``GIRSHICK_2014`` and ``GIRSHICK_2015`` are R-CNN's and Fast
+R-CNN's, which have no proposal network.
 """
 
 from typing import Literal, NamedTuple
@@ -41,6 +42,7 @@ class RCNNConfig(NamedTuple):
     # RoIs that the heads are trained on.
     roi_positive: float = 0.5
     roi_negative: float = 0.5
+    roi_lowest: float = 0.0  # what overlaps the objects less than that is left out
     roi_samples: int = 512
     roi_positive_fraction: float = 0.25
     # RoIAlign: half a place off or not, samples of a bin along an axis (0: as many as the box has places), and what
@@ -96,3 +98,23 @@ DETECTRON2_C4 = DETECTRON2._replace(
     anchor_sizes=((32, 64, 128, 256, 512),), pre_nms=(12000, 6000), post_nms=(2000, 1000)
 )
 """``detectron2``'s C4 and DC5: one level of stride 16 with all anchors."""
+
+GIRSHICK_2014 = RCNNConfig(
+    box_weights=(1.0, 1.0, 1.0, 1.0),
+    score_threshold=-1.0,
+    nms_threshold=0.3,
+    min_size=0.0,
+)
+"""Girshick et al. 2014: scores are a support vector machine's, below -1 for what it is sure to be none."""
+
+GIRSHICK_2015 = RCNNConfig(
+    roi_samples=64,
+    roi_lowest=0.1,
+    box_beta=1.0,
+    normal_predictor=True,
+    nms_threshold=0.3,
+    min_size=0.0,
+)
+"""Girshick 2015, section 2.3: 64 regions an image, a quarter of them objects, background that overlaps one by 0.1 to
+0.5. Weights of 10, 10, 5, 5 normalise the transforms by the standard deviations 0.1, 0.1, 0.2, 0.2 of the paper's
+code."""

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from jaxseg.nn.fpn import xavier_uniform
 from jaxseg.nn.heads import ConvNorm
-from jaxseg.nn.layers import Conv, ConvTranspose, NormKind
+from jaxseg.nn.layers import Conv, ConvTranspose, Dropout, NormKind
 from jaxseg.types import Array
 
 _he_of_outputs = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -35,15 +35,19 @@ class Connected(nn.Module):
 
 
 class TwoFC(nn.Module):
-    """Two fully connected layers with ReLU (FPN, section 4.2) -> ``[R, features]``."""
+    """Two fully connected layers with ReLU -> ``[R, features]``: FPN's (Lin et al. 2017, section 4.2), or with
+    ``dropout`` after each VGG-16's own fc6 and fc7, of 4096 features and dropout 0.5."""
 
     features: int = 1024
     dtype: Any = jnp.float32
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         x = nn.relu(Connected(self.features, self.dtype, name="fc6")(x))
-        return nn.relu(nn.Dense(self.features, dtype=self.dtype, kernel_init=xavier_uniform, name="fc7")(x))
+        x = Dropout(self.dropout)(x, train=train)
+        x = nn.relu(nn.Dense(self.features, dtype=self.dtype, kernel_init=xavier_uniform, name="fc7")(x))
+        return Dropout(self.dropout)(x, train=train)
 
 
 class ConvFC(nn.Module):

@@ -15,8 +15,10 @@ Of boxes: :func:`box_iou` and its kin, :func:`encode_boxes` and :func:`decode_bo
 :func:`grid_anchors`, :func:`multibox_anchors`; :func:`match` and :func:`sample`; :func:`nms`, :func:`batched_nms`,
 :func:`soft_nms`; :func:`roi_align`, :func:`roi_pool` and, on a pyramid, :func:`multilevel_roi_align` with
 :func:`feature_levels`. A detector's two steps made of them: :func:`propose` and :func:`detect`.
+What R-CNN fits to features: :func:`linear_svm` and :func:`ridge_regression`.
 
-Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`. Of masks:
+Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`,
+:func:`context_boxes`. Of masks:
 :func:`crop_masks` and :func:`paste_masks`, :func:`largest_component`, :func:`mask_box`.
 """
 
@@ -50,8 +52,9 @@ from jaxseg.ops.crf import (
     unary_from_logits,
     unary_from_probabilities,
 )
-from jaxseg.ops.crop import crop_resize, grid_boxes, paste_resize
+from jaxseg.ops.crop import context_boxes, crop_resize, grid_boxes, paste_resize
 from jaxseg.ops.detections import Detections, Proposals, detect, propose
+from jaxseg.ops.linear import Linear, linear_svm, ridge_regression
 from jaxseg.ops.masks import crop_masks, paste_masks
 from jaxseg.ops.matching import NEGATIVE, NEUTRAL, POSITIVE, Matches, Sample, match, sample
 from jaxseg.ops.mean_shift import MeanShift, mean_shift
@@ -80,6 +83,7 @@ __all__ = [
     "Gaussian",
     "Kept",
     "Lattice",
+    "Linear",
     "Matches",
     "MeanShift",
     "Pairwise",
@@ -99,6 +103,7 @@ __all__ = [
     "build_lattice",
     "clip_boxes",
     "complete_box_iou",
+    "context_boxes",
     "conv",
     "conv_matrix_1d",
     "convert_boxes",
@@ -116,6 +121,7 @@ __all__ = [
     "grid_boxes",
     "largest_component",
     "lattice_filter",
+    "linear_svm",
     "mask_box",
     "match",
     "max_pool",
@@ -131,6 +137,7 @@ __all__ = [
     "resize_bicubic",
     "resize_bilinear",
     "resize_nearest",
+    "ridge_regression",
     "roi_align",
     "roi_pool",
     "sample",

@@ -5,6 +5,8 @@ gathers. An output pixel is the mean of what its cell covers, widened to one pix
 where the box is enlarged, the average over area where it is shrunk.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -33,7 +35,7 @@ def crop_resize(image: Array, box: Array, size: IntPair, fill: Array | float = 0
     check_image("image", image, 3)
     x1, y1, x2, y2 = _check_box(box)
     rows, columns = pair("size", size, 1)
-    down, right = _overlaps(y1, y2 - y1, rows, image.shape[0]), _overlaps(x1, x2 - x1, columns, image.shape[1])
+    down, right = overlaps(y1, y2 - y1, rows, image.shape[0]), overlaps(x1, x2 - x1, columns, image.shape[1])
     ground = jnp.broadcast_to(jnp.asarray(fill, jnp.float32), image.shape[2:])[None, None]
     return (_apply(down, right, image.astype(jnp.float32) - ground) + ground).astype(image.dtype)
 
@@ -87,20 +89,34 @@ def grid_boxes(size: IntPair, sides: tuple[float, ...] = (1.0, 0.5), overlap: fl
     return np.array(boxes, np.float32)
 
 
-def _overlaps(start: Array, length: Array, cells: int, pixels: int) -> Array:
-    """``[cells, pixels]``: the part of each cell of ``start ... start + length`` that each pixel covers."""
+def context_boxes(boxes: Any, side: int, context: float) -> Any:
+    """Boxes so enlarged that, when they are warped to ``side`` x ``side`` pixels, the original is surrounded by
+    ``context`` of these pixels (Girshick et al. 2014, appendix A).
+
+    Args:
+      boxes: ``[..., 4]``, of jax or numpy.
+      side, context: 227 and 16 in the paper.
+    """
+    if context < 0 or 2 * context >= side:
+        raise JaxsegError(f"context_boxes: context is {context} and side {side}; expected 0 up, and less than half")
+    return boxes + (boxes - boxes[..., np.array([2, 3, 0, 1])]) * (context / (side - 2 * context))
+
+
+def overlaps(start: Any, length: Any, cells: int, pixels: int, xp: Any = jnp) -> Any:
+    """``[cells, pixels]``: the part of each cell of ``start ... start + length`` that each pixel covers. ``xp``: numpy
+    for the host."""
     step = length / cells
-    centre = start + (jnp.arange(cells, dtype=jnp.float32) + 0.5) * step
-    width = jnp.maximum(step, 1.0)
+    centre = start + (xp.arange(cells, dtype=xp.float32) + 0.5) * step
+    width = xp.maximum(step, 1.0)
     begin, end = (centre - width / 2)[:, None], (centre + width / 2)[:, None]
-    left = jnp.arange(pixels, dtype=jnp.float32)[None]
-    return jnp.maximum(jnp.minimum(end, left + 1) - jnp.maximum(begin, left), 0.0) / width
+    left = xp.arange(pixels, dtype=xp.float32)[None]
+    return xp.maximum(xp.minimum(end, left + 1) - xp.maximum(begin, left), 0.0) / width
 
 
 def _placed(first: Array, last: Array, pixels: int, cells: int) -> Array:
     """``[pixels, cells]``: the weights by which an image's pixels read a patch of so many cells; zero outside."""
     scale = cells / jnp.maximum(last - first, 1e-6)
-    weights = _overlaps(-first * scale, pixels * scale, pixels, cells)
+    weights = overlaps(-first * scale, pixels * scale, pixels, cells)
     total = weights.sum(1, keepdims=True)
     centre = jnp.arange(pixels, dtype=jnp.float32)[:, None] + 0.5
     inside = (centre >= first) & (centre < last)

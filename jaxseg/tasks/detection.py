@@ -22,19 +22,20 @@ def detection(
     main_metric: str = "box_ap",
     shown_score: float = 0.5,
 ) -> Task:
-    """The task of finding the objects of ``classes`` (without background), by a two-stage detector.
+    """The task of finding the objects of ``classes`` (without background), by a detector of regions.
 
-    A batch holds ``image`` [B, H, W, 3], ``size`` [B, 2] and, for training, ``instances`` (``Data.max_instances``, at
-    least as many as any picture shows). The loss is the sum of objectness and box of the proposal network
-    (:func:`jaxseg.losses.rpn_losses`), class and box of the second stage (``roi_losses``) and, where the model has
-    masks, ``mask_loss``. ``config`` is the model's own: betas and divisors are in it.
+    A batch holds ``image`` [B, H, W, 3], ``size`` [B, 2], for training ``instances`` (``Data.max_instances``, at
+    least as many as any picture shows) and, for R-CNN and Fast R-CNN, ``proposals`` (:class:`jaxseg.data.Propose`). The
+    loss is the sum of objectness and box of the proposal network (:func:`jaxseg.losses.rpn_losses`) where the model has
+    one, class and box of the regions (``roi_losses``) and, where it has masks, ``mask_loss``. ``config`` is the
+    model's own: betas and divisors are in it.
 
     Predictions: ``boxes`` [B, D, 4] in pixels of the batch's image, ``scores``, ``classes`` from 1, ``valid`` [B, D]
     and ``masks`` [B, D, M, M], probabilities within the boxes. ``metric``: :func:`jaxseg.metrics.coco_metric` or
     ``voc_metric``. ``shown_score``: from which score on detections are drawn.
     """
     return Task(
-        inputs=lambda batch: (batch["image"], batch["size"], batch.get("instances")),
+        inputs=_inputs,
         loss=partial(_loss, config),
         predict=_predict,
         metric=metric,
@@ -44,19 +45,26 @@ def detection(
     )
 
 
+def _inputs(batch: Batch) -> tuple[Any, ...]:
+    given = (batch["proposals"],) if "proposals" in batch else ()
+    return (batch["image"], batch["size"], batch.get("instances"), *given)
+
+
 def _loss(config: RCNNConfig, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
     del batch
-    rpn, roi = outputs["rpn"], outputs["roi"]
+    roi = outputs["roi"]
     terms: dict[str, Array] = {}
-    terms["objectness"], terms["rpn_box"] = losses.rpn_losses(
-        rpn["logits"],
-        rpn["deltas"],
-        rpn["targets"],
-        rpn["valid"],
-        rpn["positive"],
-        beta=config.rpn_beta,
-        divisor=config.rpn_divisor,
-    )
+    if "rpn" in outputs:
+        rpn = outputs["rpn"]
+        terms["objectness"], terms["rpn_box"] = losses.rpn_losses(
+            rpn["logits"],
+            rpn["deltas"],
+            rpn["targets"],
+            rpn["valid"],
+            rpn["positive"],
+            beta=config.rpn_beta,
+            divisor=config.rpn_divisor,
+        )
     terms["class"], terms["box"] = losses.roi_losses(
         roi["logits"], roi["deltas"], roi["classes"], roi["targets"], roi["valid"], beta=config.box_beta
     )

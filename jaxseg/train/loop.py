@@ -111,6 +111,9 @@ def _steps(
     A state that is yielded when something is due, or at a stop, has been found finite.
     """
     e = run.experiment
+    if e.steps == 0:  # nothing is trained by gradients: what ``pretrained`` made is evaluated and saved
+        yield 0, state, False
+        return
     batches = pipeline.train_batches(
         e.data.train,
         e.data.augment,

@@ -15,7 +15,7 @@ from jaxseg.data import (
     regions,
     train_batches,
 )
-from jaxseg.data.crops import box_iou, extend_boxes
+from jaxseg.data.proposals import box_iou, extend_boxes
 from jaxseg.types import VOID, JaxsegError
 
 

@@ -50,7 +50,7 @@ OPERATIONS = {
     "transposed_conv": lambda x: ops.transposed_conv(x[None], kernel(3, 3, 3, 2), 2, 1, 1)[0],
     "unpool_nearest": lambda x: ops.unpool_nearest(x, 3),
 }
-NOT_OF_AN_IMAGE = {"bilinear_kernel", "grid_boxes", "switches_to_flat_indices"}
+NOT_OF_AN_IMAGE = {"bilinear_kernel", "context_boxes", "grid_boxes", "switches_to_flat_indices"}
 
 
 def mine():
