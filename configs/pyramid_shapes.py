@@ -21,7 +21,7 @@ RULES = WINDOWS._replace(roi_samples=64, detections=10)
 
 def get_config(tiny: bool = False) -> Experiment:
     train, val = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
-    widths, hidden = ((4, 4, 8), 16) if tiny else ((16, 32, 64), 128)
+    widths, hidden = ((4, 4, 8), 16) if tiny else ((8, 24, 32), 64)
     network = WindowNetwork(len(train.things), features=widths, hidden=hidden)
     return Experiment(
         model=PyramidDetector(network, scales=(1.6, 1.27, 1.0, 0.8), margin=12, config=RULES),
@@ -36,10 +36,10 @@ def get_config(tiny: bool = False) -> Experiment:
             max_instances=6,
         ),
         optimizer=Optimizer("adamw", learning_rate=2e-3, schedule="cosine", warmup_steps=1 if tiny else 50),
-        steps=2 if tiny else 1000,
+        steps=2 if tiny else 600,
         batch_size=4 if tiny else 16,
         eval_batch_size=8 if tiny else 40,
-        eval_every=1 if tiny else 500,
-        save_every=1 if tiny else 500,
+        eval_every=1 if tiny else 300,
+        save_every=1 if tiny else 300,
         log_every=1 if tiny else 20,
     )
