@@ -32,7 +32,7 @@ def get_config(tiny: bool = False) -> Experiment:
     return Experiment(
         model=FastRCNN(
             len(train.things),
-            VGG16(base=4 if tiny else 12, poolings=2, norm="batch"),
+            VGG16(base=4 if tiny else 8, poolings=2, norm="batch"),
             TwoFC(16 if tiny else 256),
             stride=4,
             config=RULES,
@@ -48,10 +48,10 @@ def get_config(tiny: bool = False) -> Experiment:
             max_instances=6,
         ),
         optimizer=Optimizer("adamw", learning_rate=2e-3, schedule="cosine", warmup_steps=1 if tiny else 50),
-        steps=2 if tiny else 1000,
-        batch_size=4 if tiny else 16,
+        steps=2 if tiny else 500,
+        batch_size=4 if tiny else 12,
         eval_batch_size=8 if tiny else 40,
-        eval_every=1 if tiny else 500,
-        save_every=1 if tiny else 500,
+        eval_every=1 if tiny else 250,
+        save_every=1 if tiny else 250,
         log_every=1 if tiny else 20,
     )
