@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +173,15 @@ def models(arguments: argparse.Namespace) -> int:
 
     from jaxseg.models import PAPERS
 
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+    proposals = {"boxes": jax.ShapeDtypeStruct((1, 4, 4), np.float32), "valid": jax.ShapeDtypeStruct((1, 4), bool)}
     table = Table(box=None, header_style="bold")
     for heading in ("model", "paper", "file", "parameters", "config"):
         table.add_column(heading, no_wrap=True)
     for file in sorted(config.config_folder().glob("*.py")):
         model = config.load_config(file).model
-        images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
-        variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
+        given = {"proposals": proposals} if "proposals" in signature(type(model).__call__).parameters else {}
+        variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images, **given)
         count = f"{sum(math.prod(x.shape) for x in jax.tree.leaves(variables['params'])) / 1e6:.2f} M"
         module = type(model).__module__
         source = module.replace(".", "/") + ".py"
