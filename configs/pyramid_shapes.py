@@ -4,8 +4,8 @@
 
 A window of 32 pixels, four apart, sees shapes of 20 to 42 pixels; 1283 windows a picture of 64x64.
 
-Measured on 2 shared CPU cores, on 200 held-out pictures: box AP 0.567, AP50 0.836, AP75 0.696 (disk 0.556, square 0.426,
-triangle 0.470, star 0.631, ring 0.751), after 600 steps in 6 min.
+Measured on 2 shared CPU cores, on 200 held-out pictures: box AP 0.567, AP50 0.836, AP75 0.696 (disk 0.556, square
+0.426, triangle 0.470, star 0.631, ring 0.751), after 600 steps in 6 min.
 """
 
 from functools import partial

@@ -10,8 +10,8 @@ the detector they make is evaluated and saved:
     jaxseg train rcnn_shapes --workdir runs/rcnn2 --stage 2 --begin runs/rcnn1
 
 Measured on 2 CPU cores (shared with other work), on 200 held-out pictures: box AP 0.694, AP50 0.960, AP75 0.837 (disk
-0.788, square 0.722, triangle 0.629, star 0.584, ring 0.748). Stage one: 1000 steps of 128 crops, 7 minutes of computing
-(stopped at step 755 and gone on), 0.944 of 16,239 held-out crops right (mean over classes 0.869); stage two: 2 min 10 s,
+0.788, square 0.722, triangle 0.629, star 0.584, ring 0.748). Stage one: 1000 steps of 128 crops, 7 minutes (stopped at
+step 755 and gone on), 0.944 of 16,239 held-out crops right (mean over classes 0.869); stage two: 2 min 10 s,
 the search in 1000 pictures included.
 """
 

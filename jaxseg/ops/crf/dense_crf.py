@@ -22,8 +22,8 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxseg.ops.crf.exact import exact_filter
-from jaxseg.ops.crf.lattice import Lattice, build_lattice
-from jaxseg.ops.crf.lattice_filter import Normalization, apply_kernel, make_kernel, norms
+from jaxseg.ops.crf.lattice import build_lattice
+from jaxseg.ops.crf.lattice_filter import Kernel, Normalization, apply_kernel, make_kernel, norms
 from jaxseg.types import Array, JaxsegError
 
 Width = float | tuple[float, ...] | Array
@@ -129,28 +129,30 @@ def dense_crf(
     h, w, labels = unary.shape
     terms = [t for t in (gaussian, bilateral, *others) if t is not None]
     taken = ("exact" if h * w <= _EXACT_PIXELS else "lattice") if method == "auto" else method
-    where = [_place(t, image, taken, max_vertices) for t in terms]
+    normalizations: tuple[Normalization, ...] = tuple(t.normalization or normalization for t in terms)
+    kernels = [_kernel(t, image, n, taken, max_vertices) for t, n in zip(terms, normalizations)]
     couplings = [_coupling(t, compatibility, labels) for t in terms]
-    normalizations = tuple(t.normalization or normalization for t in terms)
     widths = tuple(_learns_widths(t) for t in terms)
-    lattices = [x for t, x in zip(terms, where) if isinstance(x, Lattice) and not isinstance(t, Gaussian)]
+    lattices = [k.lattice for t, k in zip(terms, kernels) if isinstance(k, Kernel) and not isinstance(t, Gaussian)]
     zero = jnp.zeros((), jnp.int32)
     num_vertices = jnp.max(jnp.stack([zero, *(x.num_vertices for x in lattices)]))
     num_dropped = jnp.max(jnp.stack([zero, *(x.num_dropped for x in lattices)]))
     is_wrong = num_dropped > 0 if on_overflow == "nan" and lattices else None
     if is_wrong is not None:
         _tell(num_vertices, num_dropped)
-    q, logits = _mean_field(unary.astype(jnp.float32), where, couplings, is_wrong, iterations, normalizations, widths)
+    q, logits = _mean_field(unary.astype(jnp.float32), kernels, couplings, is_wrong, iterations, normalizations, widths)
     return CRFOutput(q, logits, num_vertices, num_dropped, taken)
 
 
-def _place(term: Any, image: Array, method: str, max_vertices: int | None) -> Lattice | Array:
-    """A term's pixels in the space of its features: in a lattice, or for "exact" the features ``[N, d]`` themselves."""
+def _kernel(
+    term: Any, image: Array, normalization: Normalization, method: str, max_vertices: int | None
+) -> Kernel | Array:
+    """A term's kernel on a lattice, or for "exact" its pixels' features ``[N, d]``."""
     h, w, _ = image.shape
     if isinstance(term, Gaussian):
         sxy = _numbers("gaussian.sxy", term.sxy, 2)
         if method == "lattice":
-            return _grid_lattice(h, w, *sxy)
+            return _grid_kernel(h, w, *sxy, normalization)
         return jnp.asarray(_positions(h, w) / np.asarray(sxy, np.float32))
     if isinstance(term, Bilateral):
         colours = image.reshape(h * w, -1).astype(jnp.float32)
@@ -160,13 +162,21 @@ def _place(term: Any, image: Array, method: str, max_vertices: int | None) -> La
         if term.features.shape[:2] != (h, w) or term.features.ndim != 3:
             raise JaxsegError(f"a term's features have shape {term.features.shape}; expected ({h}, {w}, d)")
         features = term.features.reshape(h * w, -1).astype(jnp.float32)
-    return build_lattice(features, max_vertices=max_vertices) if method == "lattice" else features
+    if method == "exact":
+        return features
+    lattice = build_lattice(features, max_vertices=max_vertices)
+    make = make_kernel if isinstance(lattice.corners, Tracer) else _make_kernel_in_place
+    return make(lattice, normalization)
+
+
+# A lattice is large and its kernel takes its place: without donation both are there at once.
+_make_kernel_in_place = jax.jit(make_kernel, static_argnums=1, donate_argnums=0)
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6))
 def _mean_field(
     unary: Array,
-    where: list[Lattice | Array],
+    kernels: list[Kernel | Array],
     couplings: list[Array],
     is_wrong: Array | None,
     iterations: int,
@@ -176,12 +186,12 @@ def _mean_field(
     """Probabilities and logits ``[H, W, L]``; NaN if ``is_wrong``."""
     h, w, labels = unary.shape
     unary = unary.reshape(h * w, labels)
-    kernels = [_kernel(*x) for x in zip(where, normalizations, widths)]
+    filters = [_filter(*x) for x in zip(kernels, normalizations, widths)]
 
     def update(logits: Array, _: None) -> tuple[Array, None]:
         # Logits are carried, not q: XLA's CPU compiler would compute them anew for each of softmax's passes.
         q = jax.nn.softmax(logits, axis=-1)
-        messages = [kernel(_mix(coupling, q)) for kernel, coupling in zip(kernels, couplings)]
+        messages = [f(_mix(coupling, q)) for f, coupling in zip(filters, couplings)]
         return sum(messages, start=jnp.zeros_like(unary)) - unary, None
 
     logits, _ = lax.scan(update, -unary, None, length=iterations)
@@ -191,12 +201,12 @@ def _mean_field(
     return jax.nn.softmax(logits, axis=-1), logits
 
 
-def _kernel(where: Lattice | Array, normalization: Normalization, widths: bool) -> Any:
+def _filter(kernel: Kernel | Array, normalization: Normalization, widths: bool) -> Any:
     """``x [N, L] -> K x`` with normalisation."""
-    if isinstance(where, Lattice):
-        return partial(apply_kernel, widths, make_kernel(where, normalization))
-    before, after = norms(exact_filter(where, jnp.ones((len(where), 1))), normalization)
-    return lambda x: after * exact_filter(where, before * x)
+    if isinstance(kernel, Kernel):
+        return partial(apply_kernel, widths, kernel)
+    before, after = norms(exact_filter(kernel, jnp.ones((len(kernel), 1))), normalization)
+    return lambda x: after * exact_filter(kernel, before * x)
 
 
 def _mix(coupling: Array, q: Array) -> Array:
@@ -225,10 +235,11 @@ def _positions(h: int, w: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _grid_lattice(h: int, w: int, x: float, y: float) -> Lattice:
-    """The lattice of a pixel grid: known before the program is compiled, and the same for all images of a size."""
+def _grid_kernel(h: int, w: int, x: float, y: float, normalization: Normalization) -> Kernel:
+    """The kernel of a pixel grid: known before the program is compiled, and the same for all images of a size."""
     with jax.ensure_compile_time_eval():
-        return build_lattice(jnp.asarray(_positions(h, w) / np.asarray([x, y], np.float32)))
+        lattice = build_lattice(jnp.asarray(_positions(h, w) / np.asarray([x, y], np.float32)))
+        return _make_kernel_in_place(lattice, normalization)
 
 
 def _numbers(name: str, value: Any, count: int) -> tuple[float, ...]:

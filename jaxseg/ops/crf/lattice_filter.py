@@ -17,11 +17,10 @@ Normalization = Literal["symmetric", "before", "after", "none"]
 class Kernel(NamedTuple):
     """A lattice with its normalisation, ``K = diag(after) S' B S diag(before)``."""
 
-    lattice: Lattice
+    lattice: Lattice  # its slots' shares are times ``before``
     before: Array  # [N, 1]
     after: Array  # [N, 1]
-    spread: Array  # [M, T]: the slots' shares times ``before``
-    spread_back: Array  # [M, T]: times ``after``, for the transposed kernel
+    shares_back: Array | None  # [M, T]: times ``after``, for the transposed kernel; None where both ends are alike
 
 
 def lattice_filter(lattice: Lattice, values: Array, *, normalization: Normalization = "none") -> Array:
@@ -49,13 +48,11 @@ def lattice_filter(lattice: Lattice, values: Array, *, normalization: Normalizat
 
 def make_kernel(lattice: Lattice, normalization: Normalization) -> Kernel:
     """A lattice with its norm, which takes one filtering of ones."""
-    one, shares = jnp.ones((lattice.weights.shape[1], 1)), lattice.shares
-    total = apply_kernel(True, Kernel(lattice, one, one, shares, shares), one)
+    one = jnp.ones((lattice.weights.shape[1], 1))
+    total = apply_kernel(True, Kernel(lattice, one, one, None), one)
     before, after = norms(total, normalization)
-    spread = shares * before[lattice.points, 0]
-    # Where both ends are alike one array serves both; the shares themselves are then needed no more.
-    back = spread if after is before else shares * after[lattice.points, 0]
-    return Kernel(lattice, before, after, spread, back)
+    back = None if after is before else lattice.shares * after[lattice.points, 0]
+    return Kernel(lattice._replace(shares=lattice.shares * before[lattice.points, 0]), before, after, back)
 
 
 def norms(total: Array, normalization: Normalization) -> tuple[Array, Array]:
@@ -116,7 +113,8 @@ _apply.defvjp(_forward, _backward)
 
 def _table(kernel: Kernel, values: Array, reverse: bool = False) -> Array:
     """The vertices' values after spreading and blurring, [V + 1, L]; in the transposed kernel if ``reverse``."""
-    lattice, spread = kernel.lattice, kernel.spread_back if reverse else kernel.spread
+    lattice, back = kernel.lattice, kernel.shares_back
+    shares = back if reverse and back is not None else lattice.shares
     table = jnp.zeros((lattice.neighbours.shape[-1], values.shape[1]))
 
     def add(table: Array, slots: tuple[Array, ...]) -> tuple[Array, None]:
@@ -125,7 +123,7 @@ def _table(kernel: Kernel, values: Array, reverse: bool = False) -> Array:
         return table.at[owners].add(sums, indices_are_sorted=True, mode="promise_in_bounds"), None
 
     chunks = jax.tree.map(
-        lambda x: x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]), (lattice.points, spread, lattice.owners)
+        lambda x: x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]), (lattice.points, shares, lattice.owners)
     )
     table, _ = lax.scan(add, table, chunks)
 
