@@ -56,7 +56,7 @@ def get_config(
         TwoFC(1024 if features == 256 else 4 * features),
         config,
     )
-    steps = 2 if tiny else 5000 if fast else 20000
+    steps = 2 if tiny else 4000 if fast else 20000
     return Experiment(
         model=MaskRCNN(detector, MaskHead(classes, convs=1 if tiny else 4, channels=features)),
         task=detection(
