@@ -24,10 +24,11 @@ import optax
 
 from benchmarks.roi_nms import SCALES, STRIDES, interleaved, operator, proposals
 from jaxseg import ops
+from jaxseg.metrics import coco_metric
 from jaxseg.models import MaskRCNNResNet50
 from jaxseg.models.fast_rcnn import detections, normalized
 from jaxseg.nn.roi_heads import flattened, of_class
-from jaxseg.tasks.detection import _loss
+from jaxseg.tasks import detection
 from jaxseg.train.parallel import compiler_options, give_back_memory
 
 K, R, D = 90, 1000, 100
@@ -180,7 +181,7 @@ def predict(size: int, rounds: int) -> None:
 
 def our_step(size: int, batch: int, count: int = 20):
     model = MaskRCNNResNet50(K)
-    config = model.detector.config
+    task = detection(("object",), coco_metric(lambda: None), config=model.detector.config)
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.uniform(size=(batch, size, size, 3)), jnp.float32)
     sizes = jnp.broadcast_to(jnp.array([size, size]), (batch, 2))
@@ -205,7 +206,7 @@ def our_step(size: int, batch: int, count: int = 20):
             train=True,
             rngs={"sampling": jax.random.key(1)},
         )
-        return _loss(config, outputs, {})[0]
+        return task.loss(outputs, {})[0]
 
     def step(params, slots, x):
         value, gradient = jax.value_and_grad(loss)(params, x)

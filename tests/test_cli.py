@@ -172,7 +172,9 @@ def test_a_damaged_image_ends_training_with_its_name_and_mended_it_goes_on(tmp_p
         Image.fromarray(shapes[i]["image"]).save(tmp_path / "images" / f"{i:02}.png")
         Image.fromarray(shapes[i]["label"]).save(tmp_path / "masks" / f"{i:02}.png")
     (tmp_path / "mine.py").write_text(FOLDER_CONFIG.format(root=str(tmp_path)))
-    late = tmp_path / "images" / f"{_order(0, 0, 40)[30]:02}.png"  # first read for step 16, of 2 images each
+    late = (
+        tmp_path / "images" / f"{_order(0, np.zeros(40, int), 2, 0)[30]:02}.png"
+    )  # first read for step 16, of 2 images each
     whole = late.read_bytes()
     late.write_bytes(whole[: len(whole) // 2])
     command = ["train", str(tmp_path / "mine.py"), "--workdir", str(tmp_path / "run")]

@@ -19,7 +19,7 @@ from jaxseg.data.selective_search import selective_search
 from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
 from jaxseg.data.tfds import COCO_CLASSES, Tfds, cityscapes, coco_instances, oxford_iiit_pet
-from jaxseg.data.transforms import Augment, Pad, Resize, apply_warp
+from jaxseg.data.transforms import Augment, ByAspect, Pad, Resize, apply_warp
 from jaxseg.data.voc import VOC_CLASSES, Voc
 from jaxseg.metrics.labels import check_labels
 
@@ -29,6 +29,7 @@ __all__ = [
     "COCO_CLASSES",
     "VOC_CLASSES",
     "Augment",
+    "ByAspect",
     "Coco",
     "Cutouts",
     "Folder",

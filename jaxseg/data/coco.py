@@ -124,6 +124,11 @@ class Coco:
         """Whether samples have ``masks``: they are asked for, and the file has some."""
         return self.masks and any(a.get("segmentation") for a in self._index.content["annotations"])
 
+    @functools.cached_property
+    def sizes(self) -> np.ndarray:
+        """Height and width of each image, [N, 2], as the JSON has them: no image is read."""
+        return np.array([(entry["height"], entry["width"]) for entry in self._index.images])
+
     def truth(self) -> Truth:
         """The JSON as it is, for :func:`jaxseg.metrics.coco_metric`."""
         return Truth(self._index.content, self.image_ids, self.category_ids)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.data.coco import coco_truth, truth_by_samples
+from jaxseg.data.transforms import sizes_of
 from jaxseg.metrics import Truth
 
 
@@ -41,6 +42,11 @@ class InMemory:
     @property
     def palette(self) -> np.ndarray:
         return self.source.palette
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """[N, 2]; of the transformed samples if there is a transform."""
+        return sizes_of(self.source if self.transform is None else [self[i] for i in range(len(self))])
 
     def truth(self) -> Truth:
         """The source's; of the transformed samples if there is a transform."""

@@ -5,6 +5,8 @@ each epoch, one epoch after another (so a batch may span two, and may be larger 
 a position, and how it is augmented, follows from the seed and the position. Hence the batches are the same
 for any number of threads, a run resumes at any step without saved state, and P processes, each reading its
 own B/P consecutive positions, together see exactly the batch that one process would see.
+
+Where the transform makes pictures of several sizes (:class:`jaxseg.data.ByAspect`) each batch is of one of them.
 """
 
 import collections
@@ -18,6 +20,7 @@ import numpy as np
 
 from jaxseg.data.instances import pad_instances
 from jaxseg.data.photometric import to_float
+from jaxseg.data.transforms import ByAspect, sizes_of
 from jaxseg.types import UNKNOWN, VOID, Batch, JaxsegError
 
 Sample = dict[str, Any]
@@ -52,8 +55,9 @@ def train_batches(
 
     Args:
         source: the samples. The order is drawn anew each epoch; no sample comes twice before all have come
-            once.
-        transform: ``(sample, rng) -> sample``, its images all of one size: :class:`jaxseg.data.Augment`.
+            once (with :class:`jaxseg.data.ByAspect` but those that fill up the last batch of a size).
+        transform: ``(sample, rng) -> sample``, its images all of one size (:class:`jaxseg.data.Augment`), or
+            :class:`jaxseg.data.ByAspect`.
         batch_size: B of all processes together; ``process_count`` must divide it. It may exceed the source.
         seed: of order and augmentation.
         start_step: step to begin with; the batches are those an uninterrupted run would see from there on.
@@ -73,11 +77,14 @@ def train_batches(
             read or does not fit; the message names it.
     """
     rows = _rows_of_process(source, batch_size, process_index, process_count)
-    count = len(source)
+    groups = _groups(source, transform)
+    # A seed's first epochs are kept: a batch may span two, and threads read ahead.
+    order = functools.lru_cache(maxsize=4)(functools.partial(_order, seed, groups, batch_size))
+    count = len(order(0))
 
     def read(position: int) -> Sample:
         epoch, place = divmod(position, count)
-        index = int(_order(seed, epoch, count)[place])
+        index = int(order(epoch)[place])
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 1, position])))
         return _read(source, transform, index, rng, max_instances, mask_side)
 
@@ -100,27 +107,29 @@ def eval_batches(
     max_instances: int | None = None,
     mask_side: int | None = None,
 ) -> Iterator[Batch]:
-    """Every sample once, in order. Arguments as in :func:`train_batches`.
+    """Every sample once, in order (with :class:`jaxseg.data.ByAspect` one size after another). Arguments as in
+    :func:`train_batches`.
 
-    The last batch is filled up with rows whose ``valid`` is False, whose image is 0 and whose labels are
+    The last batch (of a size) is filled up with rows whose ``valid`` is False, whose image is 0 and whose labels are
     void; all processes get equally many batches. Beside the keys of training a batch holds ``index`` [B/P]
     int32, the place in the source (-1 in filling rows), ``original`` [B/P, 2] int32 and ``matrix`` [B/P, 2,
     3] float32 where the transform gives them (:mod:`jaxseg.data.transforms`). The transform is called with
     a generator of seed 0.
     """
     rows = _rows_of_process(source, batch_size, process_index, process_count)
-    count, steps = len(source), -(-len(source) // batch_size)
+    groups = _groups(source, transform)
+    order, fills = _filled([np.flatnonzero(groups == g) for g in np.unique(groups)], batch_size)
 
     def read(local: int) -> Sample:
         step, row = divmod(local, len(rows))
-        index = step * batch_size + rows.start + row
-        rng = np.random.default_rng([0, index])
-        # A filling row is made of the last sample, so that it has every key and shape; then it is blanked.
-        sample = _read(source, transform, min(index, count - 1), rng, max_instances, mask_side)
-        sample["index"] = np.int32(index if index < count else -1)
-        return sample if index < count else _blank(sample)
+        place = step * batch_size + rows.start + row
+        index = int(order[place])
+        # A filling row is made of a sample, so that it has every key and shape; then it is blanked.
+        sample = _read(source, transform, index, np.random.default_rng([0, index]), max_instances, mask_side)
+        sample["index"] = np.int32(-1 if fills[place] else index)
+        return _blank(sample) if fills[place] else sample
 
-    finite = grain.MapDataset.range(0, steps * len(rows))
+    finite = grain.MapDataset.range(0, len(order) // batch_size * len(rows))
     return _batches(finite.map(lambda i: read(int(i))), len(rows), num_threads, _KEYS + _EVAL_KEYS)
 
 
@@ -153,11 +162,29 @@ def _rows_of_process(source: Source, batch_size: int, process_index: int, proces
     return range(process_index * share, (process_index + 1) * share)
 
 
-@functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of one epoch."""
-    stream = np.random.SeedSequence([seed, 0, epoch])
-    return np.random.Generator(np.random.Philox(stream)).permutation(count).astype(np.int64)
+def _groups(source: Source, transform: Transform | None) -> np.ndarray:
+    """Which samples may share a batch: for each the number of its group."""
+    if not isinstance(transform, ByAspect):
+        return np.zeros(len(source), np.int64)
+    return np.array([transform.choose((int(h), int(w))) for h, w in sizes_of(source)])
+
+
+def _order(seed: int, groups: np.ndarray, batch_size: int, epoch: int) -> np.ndarray:
+    """The order of one epoch. Of several groups each fills whole batches, some of its samples twice if need be."""
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0, epoch])))
+    order = rng.permutation(len(groups)).astype(np.int64)
+    kinds = np.unique(groups)
+    if len(kinds) == 1:
+        return order
+    batches = _filled([order[groups[order] == g] for g in kinds], batch_size)[0].reshape(-1, batch_size)
+    return batches[rng.permutation(len(batches))].ravel()
+
+
+def _filled(parts: Sequence[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The parts one after another, each made a multiple of the batch by its own first ones; and which those are."""
+    fills = [-len(part) % batch_size for part in parts]
+    order = [x for part, fill in zip(parts, fills) for x in (part, np.resize(part, fill))]
+    return np.concatenate(order), np.repeat([False, True] * len(parts), [len(x) for x in order])
 
 
 def _read(

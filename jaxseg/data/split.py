@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.data.coco import coco_truth
+from jaxseg.data.transforms import sizes_of
 from jaxseg.metrics import Truth
 from jaxseg.types import JaxsegError
 
@@ -35,6 +36,10 @@ class Subset:
     @property
     def palette(self) -> np.ndarray:
         return self.source.palette
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return sizes_of(self.source)[list(self.indices)]
 
     def truth(self) -> Truth:
         """The source's, of these samples."""
@@ -77,6 +82,10 @@ class Part:
     @property
     def palette(self) -> np.ndarray:
         return self.source.palette
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return self.samples.sizes
 
     def truth(self) -> Truth:
         """The source's, of these samples."""

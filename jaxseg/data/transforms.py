@@ -136,6 +136,39 @@ class Resize:
 
 
 @dataclasses.dataclass(frozen=True)
+class ByAspect:
+    """Aspect buckets: of several transforms the one whose ``size`` is most like the picture in shape, so that little of
+    a canvas is padding. :mod:`jaxseg.data.pipeline` then makes each batch of pictures of one canvas; a program is
+    compiled for each.
+
+        ByAspect(tuple(Resize(size, mode="pad") for size in ((800, 1344), (1088, 1088), (1344, 800))))
+
+    The pictures' sizes are those that the source tells in ``sizes`` [N, 2] (:class:`jaxseg.data.Coco`); one that tells
+    none is read through once.
+    """
+
+    transforms: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if not self.transforms or not all(getattr(t, "size", None) for t in self.transforms):
+            raise JaxsegError("ByAspect takes transforms of fixed size: Augment, or Resize, each with its own (H, W)")
+
+    def choose(self, size: tuple[int, int]) -> int:
+        """Which transform a picture of ``size`` (H, W) goes through."""
+        wanted = np.log(size[1] / size[0])
+        return int(np.argmin([abs(np.log(t.size[1] / t.size[0]) - wanted) for t in self.transforms]))
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        return self.transforms[self.choose(sample["image"].shape[:2])](sample, rng)
+
+
+def sizes_of(source: Any) -> np.ndarray:
+    """Height and width of each picture of a source, [N, 2]."""
+    known = getattr(source, "sizes", None)
+    return np.array([source[i]["image"].shape[:2] for i in range(len(source))]) if known is None else known
+
+
+@dataclasses.dataclass(frozen=True)
 class Pad:
     """Fill up below and to the right, without scaling: to ``size`` (H, W), or to a ``multiple`` of pixels."""
 

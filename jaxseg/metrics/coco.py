@@ -15,7 +15,11 @@ _TYPES: dict[str, Any] = {"box": "bbox", "mask": "segm"}
 
 
 def coco_metric(
-    truth: Callable[[], Truth], kinds: Sequence[Kind] = ("box", "mask"), *, max_detections: int = 100
+    truth: Callable[[], Truth],
+    kinds: Sequence[Kind] = ("box", "mask"),
+    *,
+    max_detections: int = 100,
+    any_class: bool = False,
 ) -> Metric:
     """Average precision and recall as the COCO benchmark has them, of boxes, masks or both.
 
@@ -35,6 +39,8 @@ def coco_metric(
         truth: gives the truth when it is first needed: ``source.truth``, or ``partial(coco_truth, source)``.
         kinds: what to judge.
         max_detections: most detections an image and class; with another number than 100, ``ar100`` is named by it.
+        any_class: whatever its class, a detection may be any object (pycocotools' ``useCats`` 0): for proposals. There
+            is no ``ap_of`` then.
 
     Raises:
         JaxsegError: unknown kinds; in ``update``, predictions or batches that lack something, valid ones that are not
@@ -50,14 +56,14 @@ def coco_metric(
     def compute(truth: Truth, state: State) -> dict[str, Any]:
         scores: dict[str, Any] = {}
         for kind in kinds:
-            found = _scores(_accumulated(truth, state, kind, max_detections), truth)
+            found = _scores(_accumulated(truth, state, kind, max_detections, any_class), truth)
             scores |= {f"{kind}_{name}": value for name, value in found.items()}
         return scores
 
     return detection_metric(truth, compute, masks="mask" in kinds)
 
 
-def _accumulated(truth: Truth, state: State, kind: Kind, max_detections: int) -> Any:
+def _accumulated(truth: Truth, state: State, kind: Kind, max_detections: int, any_class: bool) -> Any:
     """pycocotools' evaluation of the images in ``state``, silent."""
     from pycocotools.cocoeval import COCOeval
 
@@ -70,6 +76,7 @@ def _accumulated(truth: Truth, state: State, kind: Kind, max_detections: int) ->
         found = _detections(state, kind)
         evaluation: Any = COCOeval(_indexed(truth, wanted), _indexed(truth, found), iouType=_TYPES[kind])
         evaluation.params.imgIds = [truth.image_ids[place] for place in sorted(state)]
+        evaluation.params.useCats = int(not any_class)
         evaluation.params.maxDets = sorted({min(n, max_detections) for n in (1, 10, max_detections)})
         evaluation.evaluate()
         evaluation.accumulate()
@@ -111,6 +118,8 @@ def _scores(evaluation: Any, truth: Truth) -> dict[str, Any]:
     found |= {f"ap_{name}": _mean(precision[..., sizes[name], -1]) for name in named}
     found |= {f"ar{count}": _mean(recall[..., 0, m]) for m, count in enumerate(most)}
     found |= {f"ar_{name}": _mean(recall[..., sizes[name], -1]) for name in named}
+    if not evaluation.params.useCats:
+        return found
     by_class = {
         name: _mean(precision[:, :, evaluation.params.catIds.index(i), 0, -1]) for i, name in class_names(truth).items()
     }

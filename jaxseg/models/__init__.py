@@ -8,7 +8,7 @@ from jaxseg.models.deeplab import DeepLab, DeepLabResNet, DeepLabV1, DeepLabV2, 
 from jaxseg.models.deeplab_v3 import DeepLabV3, DeepLabV3ResNet50, DeepLabV3ResNet101
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus, DeepLabV3PlusResNet50, DeepLabV3PlusResNet101
 from jaxseg.models.fast_rcnn import FastRCNN, FastRCNNVGG16
-from jaxseg.models.faster_rcnn import FasterRCNN, FasterRCNNResNet50, FasterRCNNResNet101
+from jaxseg.models.faster_rcnn import FasterRCNN, FasterRCNNResNet50, FasterRCNNResNet101, ProposerAndDetector
 from jaxseg.models.fcn import FCN, FCN8s, FCN16s, FCN32s, FCNResNet, FCNResNet50, FCNResNet101
 from jaxseg.models.frrn import FRRN, FRRNA, FRRNB
 from jaxseg.models.full_resolution import FullResolution
@@ -100,6 +100,7 @@ __all__ = [
     "PSPNetResNet50",
     "PSPNetResNet101",
     "ProposalWise",
+    "ProposerAndDetector",
     "PyramidDetector",
     "RegionNetwork",
     "ResNetClassifier",

@@ -4,12 +4,12 @@ Followed: anchors of several sizes and shapes at every place; objectness and a t
 and two 1x1 (section 3.1); anchors matched at 0.7 and 0.3 and, for every object, those that overlap it most, 256 of an
 image sampled (3.1.2); proposals thinned at 0.7; proposals and the true boxes matched anew in every step, 512 sampled, a
 quarter of them objects. All is trained jointly: the gradient through the proposals' coordinates is left out, as in
-the paper's approximate joint training (section 3.2).
+the paper's approximate joint training (section 3.2); or in its four steps, one half at a time, of which
+:class:`ProposerAndDetector` is the second and ``configs/faster_rcnn_shapes.py`` all.
 
 On a feature pyramid (Lin et al. 2017, section 4): each level has anchors of one size, the network's layers serve all
 levels, and a region is read, by RoIAlign, from the level that its size says. Or on one level of stride 16 (C4, DC5).
-What differs between torchvision's and
-detectron2's is in :class:`jaxseg.nn.RCNNConfig`.
+What differs between torchvision's and detectron2's is in :class:`jaxseg.nn.RCNNConfig`.
 
 Shapes are fixed: an image has A anchors, R proposals and D detections, each with ``valid``.
 """
@@ -63,6 +63,7 @@ class FasterRCNN(nn.Module):
     ignored, ``crowd [B, N]``. Training draws from the generator ``sampling``.
 
     In either case ``features``, the levels, and ``proposals`` (``boxes``, ``scores``, ``valid``) are among the outputs.
+    ``proposals`` from elsewhere (``boxes [B, R, 4]``, ``valid [B, R]``) take the place of its own: Fast R-CNN.
 
     ``backbone``: normalised images whose sides are multiples of its ``multiple`` -> levels, of its ``strides``; regions
     are read from the first ``roi_levels``. ``region_stage``, if there is one: RoI features ``[R, h, w, C]`` -> the
@@ -86,7 +87,13 @@ class FasterRCNN(nn.Module):
         self.box_predictor = BoxPredictor(self.num_classes, self.config.normal_predictor, self.dtype)
 
     def __call__(
-        self, images: Array, sizes: Array | None = None, targets: Any = None, *, train: bool = False
+        self,
+        images: Array,
+        sizes: Array | None = None,
+        targets: Any = None,
+        proposals: Any = None,
+        *,
+        train: bool = False,
     ) -> Outputs:
         chex.assert_shape(images, (None, None, None, 3))
         if sizes is None:
@@ -95,12 +102,14 @@ class FasterRCNN(nn.Module):
         levels = self.backbone(x.astype(self.dtype), train=train)
         logits, deltas = self.rpn(levels)
         anchors = self._anchors(x.shape[1:3], levels)
-        proposals = self._propose(logits, deltas, anchors, sizes, train)
-        outputs: Outputs = {"features": levels, "proposals": proposals._asdict()}
+        if proposals is None:
+            proposals = self._propose(logits, deltas, anchors, sizes, train)._asdict()
+        outputs: Outputs = {"features": levels, "proposals": proposals}
+        boxes, valid = proposals["boxes"].astype(jnp.float32), proposals["valid"]
         if not train:
-            scores, transforms = self._classify(self.regions(levels, proposals.boxes, self.box_size, train), train)
+            scores, transforms = self._classify(self.regions(levels, boxes, self.box_size, train), train)
             detect = jax.vmap(partial(detections, self.config))
-            found = detect(nn.softmax(scores)[..., 1:], transforms, proposals.boxes, proposals.valid, sizes)
+            found = detect(nn.softmax(scores)[..., 1:], transforms, boxes, valid, sizes)
             return outputs | found._asdict()
         if targets is None:
             raise JaxsegError("a detector is trained with targets: model.apply(variables, images, sizes, instances)")
@@ -110,7 +119,7 @@ class FasterRCNN(nn.Module):
         rpn = jax.vmap(partial(rpn_targets, self.config, every))(keys, truth)
         rpn["logits"] = jnp.take_along_axis(jnp.concatenate(logits, axis=1), rpn["index"], axis=1)
         rpn["deltas"] = jnp.take_along_axis(jnp.concatenate(deltas, axis=1), rpn["index"][..., None], axis=1)
-        roi = jax.vmap(partial(roi_targets, self.config))(keys, proposals, truth)
+        roi = jax.vmap(partial(roi_targets, self.config))(keys, (boxes, valid), truth)
         roi["features"] = self.regions(levels, roi["boxes"], self.box_size, train)
         roi["logits"], roi["deltas"] = self._classify(roi["features"], train)
         return outputs | {"rpn": rpn, "roi": roi}
@@ -165,6 +174,22 @@ class FasterRCNN(nn.Module):
         return jax.vmap(lambda scores, transforms, size: propose(scores, transforms, anchors, size))(
             logits, deltas, sizes
         )
+
+
+class ProposerAndDetector(nn.Module):
+    """The second of the four steps of alternating training (section 3.2): ``detector`` learns from the proposals of
+    ``proposer``, which has a network of its own and stays as it is. Called as :class:`FasterRCNN` is.
+    """
+
+    proposer: FasterRCNN
+    detector: FasterRCNN
+
+    @nn.compact
+    def __call__(
+        self, images: Array, sizes: Array | None = None, targets: Any = None, *, train: bool = False
+    ) -> Outputs:
+        proposals = self.proposer(images, sizes)["proposals"]
+        return self.detector(images, sizes, targets, jax.lax.stop_gradient(proposals), train=train)
 
 
 def rpn_targets(config: RCNNConfig, anchors: Array, key: Array, truth: dict[str, Array]) -> dict[str, Array]:

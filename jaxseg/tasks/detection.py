@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
@@ -21,6 +22,7 @@ def detection(
     config: RCNNConfig = TORCHVISION,
     main_metric: str = "box_ap",
     shown_score: float = 0.5,
+    learnt: Literal["all", "proposals", "regions"] = "all",
 ) -> Task:
     """The task of finding the objects of ``classes`` (without background), by a detector of regions.
 
@@ -33,11 +35,14 @@ def detection(
     Predictions: ``boxes`` [B, D, 4] in pixels of the batch's image, ``scores``, ``classes`` from 1, ``valid`` [B, D]
     and ``masks`` [B, D, M, M], probabilities within the boxes. ``metric``: :func:`jaxseg.metrics.coco_metric` or
     ``voc_metric``. ``shown_score``: from which score on detections are drawn.
+
+    ``learnt``: of the two stages one alone, as in alternating training. Where that is "proposals", they are the
+    predictions, their score a probability and all of class 1, which a metric with ``any_class`` judges.
     """
     return Task(
         inputs=_inputs,
-        loss=partial(_loss, config),
-        predict=_predict,
+        loss=partial(_loss, config, learnt),
+        predict=_proposals if learnt == "proposals" else _predict,
         metric=metric,
         draw=partial(_draw, tuple(classes), config, shown_score),
         main_metric=main_metric,
@@ -50,11 +55,11 @@ def _inputs(batch: Batch) -> tuple[Any, ...]:
     return (batch["image"], batch["size"], batch.get("instances"), *given)
 
 
-def _loss(config: RCNNConfig, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+def _loss(config: RCNNConfig, learnt: str, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
     del batch
     roi = outputs["roi"]
     terms: dict[str, Array] = {}
-    if "rpn" in outputs:
+    if "rpn" in outputs and learnt != "regions":
         rpn = outputs["rpn"]
         terms["objectness"], terms["rpn_box"] = losses.rpn_losses(
             rpn["logits"],
@@ -65,10 +70,11 @@ def _loss(config: RCNNConfig, outputs: Outputs, batch: Batch) -> tuple[Array, di
             beta=config.rpn_beta,
             divisor=config.rpn_divisor,
         )
-    terms["class"], terms["box"] = losses.roi_losses(
-        roi["logits"], roi["deltas"], roi["classes"], roi["targets"], roi["valid"], beta=config.box_beta
-    )
-    if "mask" in outputs:
+    if learnt != "proposals":
+        terms["class"], terms["box"] = losses.roi_losses(
+            roi["logits"], roi["deltas"], roi["classes"], roi["targets"], roi["valid"], beta=config.box_beta
+        )
+    if "mask" in outputs and learnt != "proposals":
         terms["mask"] = losses.mask_loss(*(outputs["mask"][key] for key in ("logits", "targets", "valid")))
     return sum(terms.values(), start=jnp.zeros(())), terms
 
@@ -76,6 +82,13 @@ def _loss(config: RCNNConfig, outputs: Outputs, batch: Batch) -> tuple[Array, di
 def _predict(outputs: Outputs, batch: Batch) -> Predictions:
     del batch
     return {key: outputs[key] for key in ("boxes", "scores", "classes", "valid", "masks") if key in outputs}
+
+
+def _proposals(outputs: Outputs, batch: Batch) -> Predictions:
+    del batch
+    found = outputs["proposals"]
+    scores = jnp.where(found["valid"], nn.sigmoid(found["scores"]), 0)
+    return {**found, "scores": scores, "classes": jnp.ones(scores.shape, jnp.int32)}
 
 
 def _draw(

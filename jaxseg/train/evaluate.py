@@ -90,6 +90,8 @@ def _evaluate(
         rows = np.flatnonzero(np.isin(batch["index"], chosen))
         if len(rows) and jax.process_count() == 1:
             examples.append(jax.tree.map(partial(np.take, indices=rows, axis=0), (batch, jax.device_get(predictions))))
+    # Pictures of several sizes (data.ByAspect) don't fit on one sheet.
+    examples = [e for e in examples if e[0]["image"].shape[1:] == examples[0][0]["image"].shape[1:]]
     batch, predictions = jax.tree.map(lambda *x: np.concatenate(x), *examples) if examples else ({}, {})
     sheet = e.task.draw(batch, predictions) if examples else np.zeros((1, 1, 3), np.uint8)
     return e.task.metric.compute(metric if on_host else jax.device_get(metric)), sheet

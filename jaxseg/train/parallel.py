@@ -129,17 +129,17 @@ def _jit(mesh: Mesh) -> Spread:
 
 
 def _lean(compiled: Any) -> Callable[..., Any]:
-    """A jitted step for arguments of one kind, compiled as a whole before it first runs, so that what compiling took
-    is free by then.
+    """A jitted step, compiled as a whole for batches of one shape before it first runs on such, so that what compiling
+    took is free by then.
     """
-    program = None
+    programs: dict[Any, Any] = {}
 
     def run(state: Any, batch: Batch) -> tuple[Any, Any]:
-        nonlocal program
-        if program is None:
-            program = compiled.lower(state, batch).compile()
+        shapes = tuple(x.shape for x in jax.tree.leaves(batch))
+        if shapes not in programs:
+            programs[shapes] = compiled.lower(state, batch).compile()
             give_back_memory()
-        return program(state, batch)
+        return programs[shapes](state, batch)
 
     return run
 

@@ -7,7 +7,18 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg.data import Augment, Pad, Resize, Shapes, eval_batches, prefetch_to_device, train_batches
+from jaxseg.data import (
+    Augment,
+    ByAspect,
+    InMemory,
+    Pad,
+    Resize,
+    Shapes,
+    Subset,
+    eval_batches,
+    prefetch_to_device,
+    train_batches,
+)
 from jaxseg.data.pipeline import PREFETCH
 from jaxseg.types import VOID, JaxsegError
 
@@ -204,3 +215,73 @@ def test_prefetch_keeps_order_and_runs_ahead():
     assert next(ahead) == 0
     assert put == [0, 1, 2]
     assert list(ahead) == [-1, -2, -3, -4, -5]
+
+
+class Mixed(Numbered):
+    """Wide, tall and square pictures: 6, 3 and 4 of them."""
+
+    shapes = ((4, 8),) * 6 + ((9, 4),) * 3 + ((5, 5),) * 4
+
+    def __init__(self):
+        super().__init__(13)
+
+    def __getitem__(self, i):
+        return {
+            key: np.resize(value, (*self.shapes[i], *value.shape[2:])) for key, value in super().__getitem__(i).items()
+        }
+
+
+BUCKETS = ByAspect(tuple(Resize(size, mode="pad") for size in ((8, 16), (16, 8), (12, 12))))
+
+
+def mixed():
+    source = Mixed()
+    return source, [BUCKETS.choose(shape) for shape in source.shapes]
+
+
+def test_each_batch_is_of_one_canvas_and_an_epoch_holds_every_sample():
+    source, groups = mixed()
+    assert groups == [0] * 6 + [1] * 3 + [2] * 4
+    batches = take(train_batches(source, BUCKETS, batch_size=2, seed=0), 21)
+    epochs = [batches[i : i + 7] for i in (0, 7, 14)]
+    for epoch in epochs:
+        for batch in epoch:
+            seen = numbers(batch)
+            assert batch["image"].shape[1:3] == BUCKETS.transforms[groups[seen[0]]].size
+            assert len({groups[i] for i in seen}) == 1
+        seen = [i for batch in epoch for i in numbers(batch)]
+        assert set(seen) == set(range(13))
+        assert len(seen) == 14  # one of the three tall ones comes twice
+    assert [numbers(b) for b in epochs[0]] != [numbers(b) for b in epochs[1]]
+
+
+def test_canvases_are_the_same_for_a_resumed_run_and_several_processes():
+    source, _ = mixed()
+    whole = take(train_batches(source, BUCKETS, batch_size=2, seed=0), 12)
+    for step in (5, 9):
+        assert_same(next(train_batches(source, BUCKETS, batch_size=2, seed=0, start_step=step)), whole[step])
+    half = {"batch_size": 2, "seed": 0, "process_count": 2}
+    shares = [take(train_batches(source, BUCKETS, **half, process_index=p), 12) for p in (0, 1)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert_same(batch["image"], np.concatenate([part["image"] for part in parts]))
+
+
+def test_evaluation_sees_every_sample_of_every_canvas_once():
+    source, _ = mixed()
+    batches = list(eval_batches(source, BUCKETS, batch_size=4))
+    assert [b["image"].shape[1:3] for b in batches] == [(8, 16)] * 2 + [(16, 8), (12, 12)]
+    assert [i for b in batches for i in b["index"].tolist()] == [*range(6), -1, -1, 6, 7, 8, -1, *range(9, 13)]
+    for batch in batches:
+        np.testing.assert_array_equal(batch["valid"], batch["index"] >= 0)
+        assert [i for i in numbers(batch) if i != VOID] == batch["index"][batch["valid"]].tolist()
+
+
+def test_sizes_are_those_that_the_source_tells():
+    source, _ = mixed()
+    source.sizes = np.array(source.shapes)
+    subset = Subset(InMemory(source), (0, 7, 9))
+    assert subset.sizes.tolist() == [[4, 8], [9, 4], [5, 5]]
+    assert source.reads == 0
+    assert InMemory(source, Resize((3, 2))).sizes.tolist() == [[3, 2]] * 13
+    with pytest.raises(JaxsegError, match="fixed size"):
+        ByAspect((Pad(multiple=4),))

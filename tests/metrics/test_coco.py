@@ -125,13 +125,14 @@ def api_of(content):
     return api
 
 
-def by_hand(content, results, kind, max_detections=100):
+def by_hand(content, results, kind, max_detections=100, use_cats=1):
     """pycocotools as its own demo has it."""
     if kind == "segm":
         results = [{k: v for k, v in r.items() if k != "bbox"} for r in results]
     truth = api_of(content)
     evaluation = COCOeval(truth, quiet(truth.loadRes, copy.deepcopy(results)), kind)
     evaluation.params.maxDets = [1, 10, max_detections]
+    evaluation.params.useCats = use_cats
     quiet(evaluation.evaluate)
     quiet(evaluation.accumulate)
     quiet(evaluation.summarize)
@@ -155,6 +156,19 @@ def test_the_twelve_numbers_are_pycocotools(seed):
     assert 0.05 < scores["box_ap"] < 0.9
     assert 0.05 < scores["mask_ap"] < 0.9
     assert truth.coco == before
+
+
+def test_proposals_are_judged_whatever_their_class():
+    truth, predictions, batch = random_set(3)
+    metric = coco_metric(lambda: truth, ("box",), any_class=True)
+    state = run(metric, predictions, batch)
+    scores = metric.compute(state)
+    evaluation = by_hand(truth.coco, json.loads(json.dumps(coco_results(state))), "bbox", use_cats=0)
+    ours = [scores[f"box_{n}"] for n in NAMES]
+    np.testing.assert_allclose(ours, np.where(evaluation.stats < 0, np.nan, evaluation.stats), rtol=0, atol=1e-9)
+    assert "box_ap_of" not in scores
+    alike = {**predictions, "classes": np.ones_like(predictions["classes"])}
+    assert metric.compute(run(metric, alike, batch))["box_ap"] == scores["box_ap"]
 
 
 def test_faster_coco_eval_agrees():

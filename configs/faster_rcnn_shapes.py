@@ -1,0 +1,92 @@
+"""Faster R-CNN on the built-in drawn shapes, trained jointly or in the paper's four steps.
+
+    jaxseg train faster_rcnn_shapes --workdir runs/joint
+
+or (Ren et al. 2015, section 3.2): the proposal network; a detector with a backbone of its own, on those proposals; a
+proposal network on the detector's backbone, which no longer changes; the detector's layers on the new proposals:
+
+    jaxseg train faster_rcnn_shapes --workdir runs/step1 --step 1
+    jaxseg train faster_rcnn_shapes --workdir runs/step2 --step 2 --begin runs/step1
+    jaxseg train faster_rcnn_shapes --workdir runs/step3 --step 3 --begin runs/step2
+    jaxseg train faster_rcnn_shapes --workdir runs/step4 --step 4 --begin runs/step3
+
+Steps 1 and 3 are scored by their proposals, whatever their class.
+
+Measured: not yet.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal
+
+from jaxseg.config import Data, Experiment
+from jaxseg.data import Augment, Resize, Shapes, coco_truth
+from jaxseg.metrics import coco_metric
+from jaxseg.models.faster_rcnn import FasterRCNN, ProposerAndDetector
+from jaxseg.nn import FPN, TORCHVISION, ResNet, ResNetFPN
+from jaxseg.nn.roi_heads import TwoFC
+from jaxseg.tasks import detection
+from jaxseg.train import Optimizer
+from jaxseg.train.evaluate import load_run
+
+CONFIG = TORCHVISION._replace(
+    anchor_sizes=((8,), (16,), (32,), (64,), (128,)),
+    aligned=True,
+    rpn_samples=64,
+    pre_nms=(200, 200),
+    post_nms=(100, 50),
+    roi_samples=32,
+    roi_positive_fraction=0.5,
+    detections=10,
+)
+"""torchvision's numbers made small: pictures of 64x64 with two to four shapes of 20 to 36 pixels."""
+
+
+def get_config(tiny: bool = False, step: Literal[0, 1, 2, 3, 4] = 0, begin: str = "") -> Experiment:
+    train, val = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
+    base, features = (4, 8) if tiny else (16, 32)
+    norm = "frozen" if step > 2 else "batch"  # the backbone that both halves share stays as it is, statistics too
+    backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base, norm=norm), FPN(features))
+    detector = FasterRCNN(len(train.things), backbone, TwoFC(4 * features), CONFIG)
+    proposals = step in (1, 3)
+    kept = {1: ["^box"], 2: ["^proposer", "^detector/rpn"], 3: ["^backbone", "^box"], 4: ["^backbone", "^rpn"]}
+    return Experiment(
+        model=ProposerAndDetector(detector.clone(), detector) if step == 2 else detector,
+        task=detection(
+            train.things,
+            coco_metric(partial(coco_truth, val), ("box",), any_class=proposals),
+            config=CONFIG,
+            shown_score=0.9 if proposals else 0.5,
+            learnt="proposals" if proposals else "regions" if step else "all",
+            main_metric="box_ar10" if proposals else "box_ap",
+        ),
+        data=Data(
+            train=train,
+            val=val,
+            augment=Augment(size=train.size, scale=(1.0, 1.0)),
+            prepare=Resize(val.size),
+            max_instances=6,
+        ),
+        optimizer=Optimizer(
+            "adamw",
+            learning_rate=2e-3,
+            schedule="cosine",
+            warmup_steps=1 if tiny else 50,
+            rates=tuple((name, 0.0) for name in kept.get(step, [])),
+        ),
+        pretrained=partial(begun, step, begin) if begin else None,
+        steps=2 if tiny else 600 if step else 1500,
+        batch_size=4 if tiny else 16,
+        eval_batch_size=8 if tiny else 40,
+        eval_every=1 if tiny else 500,
+        save_every=1 if tiny else 500,
+        log_every=1 if tiny else 20,
+    )
+
+
+def begun(step: int, workdir: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the step before left in ``workdir``: step 2's proposer, step 3's detector, all of step 4."""
+    _, before, _ = load_run(workdir)
+    if step == 2:
+        return {kind: {**variables[kind], "proposer": before[kind]} for kind in variables}
+    return {kind: before[kind]["detector"] if step == 3 else before[kind] for kind in variables}
