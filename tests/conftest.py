@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 # Before jax starts a backend. Tests that need several devices ask for them; the rest use the first.
 # Most of the suite's time is compiling, which LLVM's optimisations would lengthen by a quarter, and XLA's newer code
-# generator for fusions by a half. (The notebooks run as users run them: with all of XLA's defaults.)
+# generator for fusions by a half.
 flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 if version("jaxlib").startswith("0.10."):  # an option that XLA no longer knows would end the process
     flags += " --xla_cpu_use_fusion_emitters=false"
