@@ -6,7 +6,9 @@ JOBS   ?= 2
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
-# Bytecode is made when a module is first imported: most of what is installed never is.
+# Bytecode is made when a module is first imported (most of what is installed never is), and kept, whatever the
+# environment says: tests start many processes, each of which would make it again, three seconds of Python.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .PHONY: demo test lint clean

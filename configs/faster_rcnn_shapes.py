@@ -24,6 +24,7 @@ from jaxseg.data import Augment, Resize, Shapes, coco_truth
 from jaxseg.metrics import coco_metric
 from jaxseg.models.faster_rcnn import FasterRCNN, ProposerAndDetector
 from jaxseg.nn import FPN, TORCHVISION, ResNet, ResNetFPN
+from jaxseg.nn.layers import NormKind
 from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.tasks import detection
 from jaxseg.train import Optimizer
@@ -44,14 +45,13 @@ CONFIG = TORCHVISION._replace(
 
 def get_config(tiny: bool = False, step: Literal[0, 1, 2, 3, 4] = 0, begin: str = "") -> Experiment:
     train, val = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
-    base, features = (4, 8) if tiny else (16, 32)
-    norm = "frozen" if step > 2 else "batch"  # the backbone that both halves share stays as it is, statistics too
-    backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base, norm=norm), FPN(features))
-    detector = FasterRCNN(len(train.things), backbone, TwoFC(4 * features), CONFIG)
+    widths = (4, 8) if tiny else (16, 32)
+    # The backbone that both halves share in steps 3 and 4 stays as it is, statistics too.
+    detector = partial(small_detector, len(train.things), widths, "frozen" if step > 2 else "batch")
     proposals = step in (1, 3)
     kept = {1: ["^box"], 2: ["^proposer", "^detector/rpn"], 3: ["^backbone", "^box"], 4: ["^backbone", "^rpn"]}
     return Experiment(
-        model=ProposerAndDetector(detector.clone(), detector) if step == 2 else detector,
+        model=ProposerAndDetector(detector(), detector()) if step == 2 else detector(),
         task=detection(
             train.things,
             coco_metric(partial(coco_truth, val), ("box",), any_class=proposals),
@@ -82,6 +82,12 @@ def get_config(tiny: bool = False, step: Literal[0, 1, 2, 3, 4] = 0, begin: str 
         save_every=1 if tiny else 500,
         log_every=1 if tiny else 20,
     )
+
+
+def small_detector(classes: int, widths: tuple[int, int], norm: NormKind) -> FasterRCNN:
+    base, features = widths
+    resnet = ResNet((1, 1, 1, 1), bottleneck=False, base=base, norm=norm)
+    return FasterRCNN(classes, ResNetFPN(resnet, FPN(features)), TwoFC(4 * features), CONFIG)
 
 
 def begun(step: int, workdir: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -179,6 +179,9 @@ class FasterRCNN(nn.Module):
 class ProposerAndDetector(nn.Module):
     """The second of the four steps of alternating training (section 3.2): ``detector`` learns from the proposals of
     ``proposer``, which has a network of its own and stays as it is. Called as :class:`FasterRCNN` is.
+
+    Raises:
+      JaxsegError: one backbone for both: modules that are the same object share their parameters.
     """
 
     proposer: FasterRCNN
@@ -188,6 +191,8 @@ class ProposerAndDetector(nn.Module):
     def __call__(
         self, images: Array, sizes: Array | None = None, targets: Any = None, *, train: bool = False
     ) -> Outputs:
+        if self.proposer.backbone is self.detector.backbone:
+            raise JaxsegError("proposer and detector share a backbone; build one for each")
         proposals = self.proposer(images, sizes)["proposals"]
         return self.detector(images, sizes, targets, jax.lax.stop_gradient(proposals), train=train)
 

@@ -1,4 +1,4 @@
-"""Faster R-CNN's training in four steps: what each step begins with, what it changes and what it leaves."""
+"""Faster R-CNN's training in four steps: what each step begins with, what it learns and what it leaves."""
 
 from functools import partial
 
@@ -6,29 +6,38 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg.config import load_config
-from jaxseg.data import pipeline
-from jaxseg.train import build
+from jaxseg import config
+from jaxseg.models import ProposerAndDetector
+from jaxseg.types import JaxsegError
+
+PICTURES = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype(np.float32)
+SIZES = np.array([[64, 64], [64, 64]], np.int32)
+TRUTH = {
+    "boxes": np.tile(np.float32([[4, 8, 30, 36], [30, 20, 60, 50]]), (2, 1, 1)),
+    "classes": np.ones((2, 2), np.int32),
+    "valid": np.ones((2, 2), bool),
+}
+
+
+def fresh(model):
+    """Variables of the right shapes, all different."""
+    shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), PICTURES)
+    rng = np.random.default_rng()
+    return jax.tree.map(lambda s: rng.uniform(0.01, 0.1, s.shape).astype(s.dtype), shapes)
 
 
 @pytest.fixture(scope="module")
 def steps():
-    """Step -> (experiment, variables) after two steps of training."""
+    """Step -> (experiment, what it begins with), each on what the one before began with: as if nothing were learnt."""
     done = {}
     for step in (1, 2, 3, 4):
         begin = ["--begin", str(step - 1)] if step > 1 else []
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            e = load_config("faster_rcnn_shapes", ["--step", str(step), *begin, "--devices", "1"], tiny=True)
-            if begin:  # what is found in the folder of the step before
-                e.pretrained.func.__globals__["load_run"] = lambda workdir: (*done[int(workdir)], 2)
-            run = build.build(e)
-            batches = pipeline.train_batches(
-                e.data.train, e.data.augment, batch_size=4, seed=0, num_threads=0, max_instances=6
-            )
-            state = run.spread.place(run.state)
-            for _ in range(2):  # the first, of the warm-up, at rate 0
-                state, _ = run.step(state, run.spread.put(next(batches)))
-        done[step] = (e, jax.device_get(run.spread.gather(state).variables))
+        e = config.load_config("faster_rcnn_shapes", ["--step", str(step), *begin], tiny=True)
+        variables = fresh(e.model)
+        if begin:  # what is found in the folder of the step before
+            e.pretrained.func.__globals__["load_run"] = lambda workdir: (*done[int(workdir)], 2)
+            variables = e.pretrained(variables)
+        done[step] = (e, variables)
     return done
 
 
@@ -36,34 +45,54 @@ def same(a, b):
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def test_the_second_step_learns_from_the_firsts_proposals(steps):
+def test_each_step_begins_with_the_one_before(steps):
+    one, two, three, four = (variables for _, variables in steps.values())
+    for kind in ("params", "batch_stats"):
+        assert same(two[kind]["proposer"], one[kind])
+        assert not same(two[kind]["detector"]["backbone"], one[kind]["backbone"])  # a network of its own
+        assert same(three[kind], two[kind]["detector"])
+        assert same(four[kind], three[kind])
+
+
+@pytest.mark.parametrize(
+    ("step", "parts", "terms"),
+    [
+        (1, {"backbone", "rpn"}, {"objectness", "rpn_box"}),
+        (2, {"detector/backbone", "detector/box_head", "detector/box_predictor"}, {"class", "box"}),
+        (3, {"rpn"}, {"objectness", "rpn_box"}),
+        (4, {"box_head", "box_predictor"}, {"class", "box"}),
+    ],
+)
+def test_each_step_learns_its_own_part(steps, step, parts, terms):
+    e, variables = steps[step]
+    learnt = jax.tree_util.tree_leaves_with_path(e.optimizer.factors(variables["params"]))
+    names = {"/".join(str(key.key) for key in path[: 2 if step == 2 else 1]) for path, factor in learnt if factor}
+    assert names == parts
+
+    def loss(variables):
+        rngs = {"sampling": jax.random.key(0)}
+        outputs, _ = e.model.apply(variables, PICTURES, SIZES, TRUTH, train=True, rngs=rngs, mutable="batch_stats")
+        return e.task.loss(outputs, {})[1]
+
+    assert set(jax.eval_shape(loss, variables)) == terms
+    if step in (3, 4):  # the statistics of the backbone that both halves share stay, too
+        assert e.model.backbone.resnet.norm == "frozen"
+
+
+def test_the_second_step_detects_among_the_proposers_proposals(steps):
     (first, one), (second, two) = steps[1], steps[2]
-    assert same(two["params"]["proposer"], one["params"])
-    assert same(two["batch_stats"]["proposer"], one["batch_stats"])
-    images = np.stack([first.data.val[i]["image"] for i in range(2)]).astype(np.float32) / 255
-    proposed, used = (
-        jax.jit(partial(model.apply, train=False))(variables, images)["proposals"]
-        for model, variables in ((first.model, one), (second.model, two))
-    )
+    found = jax.jit(partial(second.model.apply, train=False))(two, PICTURES, SIZES)["proposals"]
+    proposed = jax.jit(partial(first.model.apply, train=False))(one, PICTURES, SIZES)["proposals"]
     assert proposed["valid"].any()
     for name, values in proposed.items():
-        np.testing.assert_allclose(used[name], values, rtol=1e-4, atol=1e-4)
-    detector = two["params"]["detector"]
-    assert not same(detector["backbone"], one["params"]["backbone"])  # a network of its own
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4)
+    predictions = first.task.predict({"proposals": proposed}, {})
+    assert set(predictions) == {"boxes", "scores", "classes", "valid"}
+    expected = np.where(proposed["valid"], jax.nn.sigmoid(proposed["scores"]), 0)
+    np.testing.assert_allclose(predictions["scores"], expected)
 
 
-def test_the_third_step_changes_the_proposal_network_alone(steps):
-    before, after = steps[2][1]["params"]["detector"], steps[3][1]["params"]
-    for part in ("backbone", "box_head", "box_predictor"):
-        assert same(before[part], after[part])
-    assert not same(before["rpn"], after["rpn"])
-    assert same(steps[2][1]["batch_stats"]["detector"], steps[3][1]["batch_stats"])
-
-
-def test_the_fourth_step_changes_the_detectors_layers_alone(steps):
-    before, after = steps[3][1]["params"], steps[4][1]["params"]
-    for part in ("backbone", "rpn"):
-        assert same(before[part], after[part])
-    for part in ("box_head", "box_predictor"):
-        assert not same(before[part], after[part])
-    assert same(steps[3][1]["batch_stats"], steps[4][1]["batch_stats"])
+def test_one_backbone_for_both_is_refused(steps):
+    detector = steps[1][0].model
+    with pytest.raises(JaxsegError, match="share a backbone"):
+        fresh(ProposerAndDetector(detector, detector.clone()))
