@@ -3,7 +3,8 @@ photograph segmented by mean shift.
 
 ``python benchmarks/crf_pictures.py --workdir RUN [--out docs] [--frames 4]``
 
-RUN is a run of a semantic config; its ``crf.json`` is used where there is one. The photograph is scikit-learn's.
+RUN is a run of a semantic config; its ``crf.json`` is used where there is one. The photograph is that of scikit-learn,
+which the extra ``test`` installs.
 """
 
 import argparse
