@@ -78,7 +78,7 @@ def train_batches(
     """
     rows = _rows_of_process(source, batch_size, process_index, process_count)
     groups = _groups(source, transform)
-    # A seed's first epochs are kept: a batch may span two, and threads read ahead.
+    # The orders of a few epochs are kept: a batch may span two, and threads read ahead.
     order = functools.lru_cache(maxsize=4)(functools.partial(_order, seed, groups, batch_size))
     count = len(order(0))
 
