@@ -230,7 +230,11 @@ def test_inference(kind):
         theirs = twin(torch.tensor(255 * image[..., ::-1].copy()).permute(0, 3, 1, 2), size)
     count, d = len(theirs["proposals"]), len(theirs["scores"])
     assert count == int(found["proposals"]["valid"].sum()) > 20
-    np.testing.assert_allclose(found["proposals"]["boxes"][0, :count], theirs["proposals"].numpy(), atol=1e-3)
+    # In the same order, but that scores all but equal may change places.
+    for ours, others in ((found["proposals"]["boxes"][0], theirs["proposals"]), (found["boxes"][0], theirs["boxes"])):
+        order = np.abs(np.asarray(ours)[None] - others.numpy()[:, None]).max(-1).argmin(1)
+        assert np.abs(order - np.arange(len(others))).max() <= 1
+        np.testing.assert_allclose(ours[order], others.numpy(), atol=1e-3)
     assert d == int(found["valid"].sum()) > 5
-    for key, atol in (("boxes", 1e-3), ("scores", 1e-4), ("classes", 0), ("masks", 1e-3)):
-        np.testing.assert_allclose(found[key][0, :d], theirs[key].numpy(), atol=atol, err_msg=key)
+    for key, atol in (("scores", 1e-4), ("classes", 0), ("masks", 1e-3)):
+        np.testing.assert_allclose(found[key][0][order], theirs[key].numpy(), atol=atol, err_msg=key)
