@@ -71,6 +71,8 @@ def one(tmp_path_factory):
 def test_two_hosts_train_like_one(spread, one, tmp_path):
     train_on_two_hosts(spread, tmp_path / "two")
     assert_same_losses(one, tmp_path / "two")
+    if spread == "pmap":  # going on is the same for both
+        return
     shutil.rmtree(tmp_path / "two" / "checkpoints" / "6")
     said = train_on_two_hosts(spread, tmp_path / "two")
     assert "at step 3 of 6" in said[0][1]

@@ -134,7 +134,9 @@ def test_from_a_file_to_a_detector(tmp_path, monkeypatch):
     name = "faster_rcnn_r_50_fpn_1x"
     monkeypatch.setitem(DETECTORS, name, partial(small_detector, config=DETECTORS[name].keywords["config"]))
     model = DETECTORS[name](80)
-    variables = jax.jit(partial(model.init, train=False))(jax.random.key(1), np.zeros((1, 64, 64, 3), np.float32))
+    shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(1), np.zeros((1, 64, 64, 3), np.float32))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(np.float32), shapes)
     theirs = to_torch(variables, detectron2.RCNN_FPN)
     fc = theirs["roi_heads.box_head.fc1.weight"]
     theirs["roi_heads.box_head.fc1.weight"] = fc.reshape(len(fc), -1)
