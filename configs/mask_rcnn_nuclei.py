@@ -10,7 +10,7 @@ of half the side at which whole images are scored, zoomed by 0.65 to 1.3 of that
 
 Measured with ``--fast`` from scratch on 2 CPU cores, on the 100 validation images: mask AP 0.482, AP50 0.730, AP75
 0.527 (small 0.458, medium 0.786), box AP 0.466, AP50 0.741; after 1000 steps mask AP50 was 0.666. 4000 steps of 4
-windows at 5.0 windows a second: 54 minutes, and half a minute to compile.
+windows at 5.0 windows a second (the run's median) are 54 minutes, and half a minute to compile.
 """
 
 from functools import partial

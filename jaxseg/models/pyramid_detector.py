@@ -1,8 +1,8 @@
 """A window slid over an image pyramid: detection the classical way, as OverFeat shares it (Sermanet et al. 2014).
 
 A small network says of a window of fixed size what it shows, and where its box is. Every window of every scaled copy of
-the image is asked, and overlapping answers are thinned: that is
-hopeless one by one (:meth:`PyramidDetector.operations`): proposals were invented for that.
+the image is asked, and overlapping answers are thinned. One by one that is hopeless
+(:meth:`PyramidDetector.operations`): proposals were invented for it.
 
 Followed: the network has no padding, so that run over a whole picture it gives at each place what it gives for the
 window cut out there, all windows at once (section 3.5); the picture at several scales (3.3); a regression of the box
