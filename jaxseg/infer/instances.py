@@ -33,7 +33,8 @@ class InstancePredictor:
     """Instances in pictures of any size, from an experiment and its variables.
 
     The picture goes through the experiment's ``prepare`` transform; boxes and masks come back to its own pixels. One
-    compiled program serves every size (with :class:`jaxseg.data.ByAspect` one a canvas). ``min_score``: detections below it are left out.
+    compiled program serves every size (with :class:`jaxseg.data.ByAspect` one a canvas). ``min_score``: detections
+    below it are left out.
     """
 
     experiment: Experiment

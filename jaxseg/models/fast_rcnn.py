@@ -8,8 +8,8 @@ of 0.1 to 0.5 (the harder ones); transforms normalised; suppression at 0.3 (3.2)
 Departs: transforms are normalised by the fixed deviations of the paper's code, not the data's own, and their mean
 counts as 0; scale is the pipeline's affair. Left out: truncated SVD of the fully connected layers (3.1).
 
-What later detectors share with it is here: :func:`normalized`, :func:`true_instances`, :func:`roi_targets`,
-:func:`detections`.
+What other detectors share with it is here: :func:`true_sizes`, :func:`normalized`, :func:`true_instances`,
+:func:`roi_targets`, :func:`detections`.
 """
 
 from functools import partial
@@ -61,7 +61,7 @@ class FastRCNN(nn.Module):
         chex.assert_shape(images, (None, None, None, 3))
         if proposals is None:
             raise JaxsegError("Fast R-CNN needs proposals: add data.Propose to the data's transforms")
-        sizes = jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2)) if sizes is None else sizes
+        sizes = true_sizes(images, sizes)
         x = normalized(self.config, images, sizes).astype(self.dtype)
         features = self.backbone(x, train=train)[self.layer]
         boxes, valid = proposals["boxes"].astype(jnp.float32), proposals["valid"]
@@ -81,6 +81,11 @@ class FastRCNN(nn.Module):
         """Scores ``[B, R, K + 1]`` and transforms ``[B, R, K, 4]`` of regions."""
         pool = partial(ops.roi_pool, output_size=self.box_size, spatial_scale=1 / self.stride)
         return flattened(lambda x: self.box_predictor(self.box_head(x, train)), jax.vmap(pool)(features, boxes))
+
+
+def true_sizes(images: Array, sizes: Array | None) -> Array:
+    """``sizes [B, 2]``; if None those of ``images [B, H, W, C]``, of which nothing is padding then."""
+    return jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2)) if sizes is None else sizes
 
 
 def inside(images: Array, sizes: Array) -> Array:

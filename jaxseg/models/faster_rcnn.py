@@ -24,7 +24,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.models.fast_rcnn import detections, normalized, roi_targets, true_instances
+from jaxseg.models.fast_rcnn import detections, normalized, roi_targets, true_instances, true_sizes
 from jaxseg.nn import Conv, ResNet, ResNet50, ResNet101
 from jaxseg.nn.fpn import FPN, RegionStage, ResNetFPN, ResNetLevel
 from jaxseg.nn.layers import NormKind, pad_to_multiple
@@ -96,8 +96,7 @@ class FasterRCNN(nn.Module):
         train: bool = False,
     ) -> Outputs:
         chex.assert_shape(images, (None, None, None, 3))
-        if sizes is None:
-            sizes = jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2))
+        sizes = true_sizes(images, sizes)
         x = pad_to_multiple(normalized(self.config, images, sizes), self.backbone.multiple)
         levels = self.backbone(x.astype(self.dtype), train=train)
         logits, deltas = self.rpn(levels)

@@ -24,7 +24,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.models.fast_rcnn import detections, normalized, roi_targets, true_instances
+from jaxseg.models.fast_rcnn import detections, normalized, roi_targets, true_instances, true_sizes
 from jaxseg.nn import GIRSHICK_2015, Conv, Norm, RCNNConfig
 from jaxseg.nn.layers import NormKind
 from jaxseg.types import Array, JaxsegError, Outputs, example_indices
@@ -96,7 +96,7 @@ class PyramidDetector(nn.Module):
         self, images: Array, sizes: Array | None = None, targets: Any = None, *, train: bool = False
     ) -> Outputs:
         chex.assert_shape(images, (None, None, None, 3))
-        sizes = jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2)) if sizes is None else sizes
+        sizes = true_sizes(images, sizes)
         x = normalized(self.config, images, sizes)
         windows = self.windows((images.shape[1], images.shape[2]))
         scores, deltas = [], []

@@ -27,7 +27,7 @@ from flax import linen as nn
 
 from jaxseg import ops
 from jaxseg.data.proposals import box_iou
-from jaxseg.models.fast_rcnn import detections, inside
+from jaxseg.models.fast_rcnn import detections, inside, true_sizes
 from jaxseg.nn import GIRSHICK_2014, IMAGENET, VGG16, Normalization, RCNNConfig
 from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.types import Array, JaxsegError, Outputs
@@ -90,7 +90,7 @@ class RCNN(nn.Module):
             raise JaxsegError("R-CNN is trained in stages: its network alone (data.RegionCrops), then models.rcnn.fit")
         if proposals is None:
             raise JaxsegError("R-CNN needs proposals: add data.Propose to the data's transforms")
-        sizes = jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2)) if sizes is None else sizes
+        sizes = true_sizes(images, sizes)
         features = self.describe(images, sizes, proposals["boxes"])
         scores, deltas = self.svm(features["fc7"]), self.box(features["pool5"])
         deltas = deltas.reshape(*scores.shape, 4)
