@@ -25,24 +25,13 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, Resize, Shapes, coco_truth
 from jaxseg.metrics import coco_metric
 from jaxseg.models.faster_rcnn import FasterRCNN, ProposerAndDetector
-from jaxseg.nn import FPN, TORCHVISION, ResNet, ResNetFPN
+from jaxseg.nn import FPN, ResNet, ResNetFPN
 from jaxseg.nn.layers import NormKind
 from jaxseg.nn.roi_heads import TwoFC
+from jaxseg.recipes import SHAPES_RCNN
 from jaxseg.tasks import detection
 from jaxseg.train import Optimizer
 from jaxseg.train.evaluate import load_run
-
-CONFIG = TORCHVISION._replace(
-    anchor_sizes=((8,), (16,), (32,), (64,), (128,)),
-    aligned=True,
-    rpn_samples=64,
-    pre_nms=(200, 200),
-    post_nms=(100, 50),
-    roi_samples=32,
-    roi_positive_fraction=0.5,
-    detections=10,
-)
-"""torchvision's numbers made small: pictures of 64x64 with two to four shapes of 20 to 36 pixels."""
 
 
 def get_config(tiny: bool = False, step: Literal[0, 1, 2, 3, 4] = 0, begin: str = "") -> Experiment:
@@ -57,7 +46,7 @@ def get_config(tiny: bool = False, step: Literal[0, 1, 2, 3, 4] = 0, begin: str 
         task=detection(
             train.things,
             coco_metric(partial(coco_truth, val), ("box",), any_class=proposals),
-            config=CONFIG,
+            config=SHAPES_RCNN,
             shown_score=0.9 if proposals else 0.5,
             learnt="proposals" if proposals else "regions" if step else "all",
             main_metric="box_ar10" if proposals else "box_ap",
@@ -89,7 +78,7 @@ def get_config(tiny: bool = False, step: Literal[0, 1, 2, 3, 4] = 0, begin: str 
 def small_detector(classes: int, widths: tuple[int, int], norm: NormKind) -> FasterRCNN:
     base, features = widths
     resnet = ResNet((1, 1, 1, 1), bottleneck=False, base=base, norm=norm)
-    return FasterRCNN(classes, ResNetFPN(resnet, FPN(features)), TwoFC(4 * features), CONFIG)
+    return FasterRCNN(classes, ResNetFPN(resnet, FPN(features)), TwoFC(4 * features), SHAPES_RCNN)
 
 
 def begun(step: int, workdir: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,32 +13,21 @@ from jaxseg.data import Augment, Resize, Shapes, coco_truth
 from jaxseg.metrics import coco_metric
 from jaxseg.models.faster_rcnn import FasterRCNN
 from jaxseg.models.mask_rcnn import MaskRCNN
-from jaxseg.nn import FPN, TORCHVISION, ResNet, ResNetFPN
+from jaxseg.nn import FPN, ResNet, ResNetFPN
 from jaxseg.nn.roi_heads import MaskHead, TwoFC
+from jaxseg.recipes import SHAPES_RCNN
 from jaxseg.tasks import detection
 from jaxseg.train import Optimizer
-
-CONFIG = TORCHVISION._replace(
-    anchor_sizes=((8,), (16,), (32,), (64,), (128,)),
-    aligned=True,
-    rpn_samples=64,
-    pre_nms=(200, 200),
-    post_nms=(100, 50),
-    roi_samples=32,
-    roi_positive_fraction=0.5,
-    detections=10,
-)
-"""torchvision's numbers made small: pictures of 64x64 with two to four shapes of 20 to 36 pixels."""
 
 
 def get_config(tiny: bool = False) -> Experiment:
     train, val = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
     base, features = (4, 8) if tiny else (16, 32)
     backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base), FPN(features))
-    detector = FasterRCNN(len(train.things), backbone, TwoFC(4 * features), CONFIG)
+    detector = FasterRCNN(len(train.things), backbone, TwoFC(4 * features), SHAPES_RCNN)
     return Experiment(
         model=MaskRCNN(detector, MaskHead(len(train.things), convs=1 if tiny else 2, channels=features)),
-        task=detection(train.things, coco_metric(partial(coco_truth, val)), config=CONFIG, main_metric="mask_ap"),
+        task=detection(train.things, coco_metric(partial(coco_truth, val)), config=SHAPES_RCNN, main_metric="mask_ap"),
         data=Data(
             train=train,
             val=val,

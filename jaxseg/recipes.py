@@ -1,4 +1,4 @@
-"""What several configs share, as functions that build an experiment from a model: every field can still be replaced."""
+"""What several configs share: rules, and functions that make an experiment of a model (every field can be replaced)."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import CAMVID_FREQUENCIES, Augment, Resize, Shapes
 from jaxseg.data import camvid as camvid_folder
 from jaxseg.losses import cross_entropy, frequency_weights
-from jaxseg.nn import ResNet, ResNet18, ResNet50
+from jaxseg.nn import TORCHVISION, ResNet, ResNet18, ResNet50
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.types import Array
@@ -25,6 +25,19 @@ layers."""
 def begin_on_vgg16(file: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Fresh ``variables`` with VGG-16's convolutions from a ``file`` that was trained on BGR images."""
     return with_vgg16(variables, read_vgg16(file, bgr=True))
+
+
+SHAPES_RCNN = TORCHVISION._replace(
+    anchor_sizes=((8,), (16,), (32,), (64,), (128,)),
+    aligned=True,
+    rpn_samples=64,
+    pre_nms=(200, 200),
+    post_nms=(100, 50),
+    roi_samples=32,
+    roi_positive_fraction=0.5,
+    detections=10,
+)
+"""torchvision's numbers made small: pictures of 64x64 with two to four shapes of 20 to 36 pixels."""
 
 
 def begin_on_resnet(weights: str, variables: Mapping[str, Any], part: str = "backbone") -> dict[str, Any]:
