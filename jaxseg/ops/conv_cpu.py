@@ -2,8 +2,9 @@
 
 Measured on 2 cores (AVX-512), float32, jax 0.10.2, in turns with XLA's own:
 
-* 3x3 of 128 channels or more is Winograd's: 1.2 to 2 times as fast (512 to 512 channels on 64x64, dilation 4: 63 ms
-  against 96; PyTorch 83), its gradients 1.1 to 2 times. Its largest difference from XLA's is 1e-6 of the largest value.
+* 3x3 of 96 channels or more is Winograd's (winograd_cpu.py): 1.4 to 2.1 times as fast (512 to 512 channels on 64x64,
+  dilation 4: 54 ms against 99), its gradients 1.5 to 2.1 times; at 64 channels equal, the kernel's gradient 1.6 times.
+  Its largest difference from XLA's is 1e-6 of the largest value.
 * The weight gradient else is a matrix product over blocks of rows, so that the patches stay in the cache: 2 to 6 times
   as fast for 3x3 at 64 to 256 channels and 2 images of 512 to 128 pixels, 3 times at 24 channels, no slower at 1024.
 * The input gradient at stride 1 is a convolution with the turned kernel: twice as fast at 24 channels, equal at more.
@@ -21,23 +22,22 @@ Measured on 2 cores (AVX-512), float32, jax 0.10.2, in turns with XLA's own:
   pixels, 64 to 2048 channels, on a busy machine; up to 79 and 54 times, most at few channels or with a stride).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial, reduce
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from jaxseg.ops import winograd_cpu
 from jaxseg.ops.arguments import sum_dtype
 from jaxseg.types import Array
 
 BLOCK = 1_200_000  # numbers in one block of patches: about 5 MB, the fastest of those tried from 1 to 40 MB
 MOST_SEEN = 0.8  # a kernel whose taps see the image less often than this is taken tap by tap
 LEAST_PRODUCTS = 500_000_000  # below, XLA's own takes a few milliseconds, and every other form longer to compile
-LEAST_CHANNELS = 128  # in and out, for Winograd's form to spare more than its sums cost
-MOST_POSITIONS = 128  # for each of those channels; its tiles would leave the cache (128 channels, 2x128x128: slower)
+LEAST_CHANNELS = 96  # in and out, for Winograd's form to spare more than its sums cost
 MOST_IN_TILES = 5.1  # products an output, of 9: more than 4 where tiles reach beyond the image (measured to 5.06)
 LEAST_POSITIONS = 256  # a block sums over at least so many positions, else adding up large kernels costs more
 
@@ -80,17 +80,12 @@ class Geometry(NamedTuple):
         if x.shape[0] * rows * columns * kernel.size < LEAST_PRODUCTS:
             return "plain"
         seen = sum((i.stop - i.start) * (j.stop - j.start) for _, (i, j), _ in self.seen(x.shape, kernel.shape))
-        down, right = self.tiles(rows, columns)
+        down, right = winograd_cpu.tiles((rows, columns), self.dilation)
         in_tiles = 16 * down * right * self.dilation[0] * self.dilation[1]
-        deep = min(c, o) >= LEAST_CHANNELS and x.shape[0] * rows * columns <= MOST_POSITIONS * min(c, o)
         fewer = in_tiles <= min(seen, MOST_IN_TILES * rows * columns)
-        if (kh, kw) == (3, 3) and x.dtype == jnp.float32 and deep and fewer:
+        if (kh, kw) == (3, 3) and x.dtype == jnp.float32 and min(c, o) >= LEAST_CHANNELS and fewer:
             return "Winograd"
         return "tap by tap" if seen < MOST_SEEN * kh * kw * rows * columns else "plain"
-
-    def tiles(self, rows: int, columns: int) -> tuple[int, int]:
-        """How many tiles of 2x2 cover the outputs of one phase of the dilation."""
-        return -(-rows // (2 * self.dilation[0])), -(-columns // (2 * self.dilation[1]))
 
     def is_pointwise(self, kernel_shape: tuple[int, ...]) -> bool:
         """Whether every output pixel is a matrix times one input pixel."""
@@ -188,7 +183,8 @@ def kernel_gradient(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Ar
     if form == "tap by tap":
         return _kernel_gradient_tap_by_tap(geometry, x, kernel, g)
     if form == "Winograd":
-        return _kernel_gradient_winograd(geometry, x, g)
+        (top, _), (left, _) = geometry.padding
+        return winograd_cpu.kernel_gradient(x, g, dilation=geometry.dilation, before=(top, left))
     padded = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
     b, height, width, _ = g.shape
     positions = max(BLOCK // (kh * kw * c), LEAST_POSITIONS)
@@ -222,77 +218,10 @@ def _kernel_gradient_of_rows(
     return lax.dot_general(wanted, patch, (((0,), (0,)), ((), ())), preferred_element_type=sum_dtype(g))
 
 
-WINOGRAD_IMAGE = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
-WINOGRAD_KERNEL = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2
-WINOGRAD_OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
-
-
 def _winograd(geometry: Geometry, x: Array, kernel: Array, turned: bool = False) -> Array:
-    """``Y = A^T ((G K G^T) * (B^T X B)) A`` for each tile X of 4x4 pixels and Y of 2x2 outputs (Lavin & Gray 2016,
-    F(2x2, 3x3)): 16 products, each a matrix product over all tiles, in place of 36. ``turned``: with the turned kernel,
-    its channels swapped.
-    """
-    rows, columns = geometry.out_size(x.shape, kernel.shape)
-    pixels = _winograd_pixels(geometry, x, rows, columns)
-    taps = [[kernel[u, v] for v in range(3)] for u in range(3)]  # each is cut out once
-    taps = [row[::-1] for row in taps[::-1]] if turned else taps
-    contract = (((1,), (1 if turned else 0,)), ((), ()))
-
-    def product(i: int, j: int) -> Array:
-        weights = _weighted(WINOGRAD_KERNEL, i, j, lambda u, v: taps[u][v])
-        return lax.dot_general(pixels(i, j), weights, contract)
-
-    products = [[product(i, j) for j in range(4)] for i in range(4)]
-    y = jnp.stack([_weighted(WINOGRAD_OUTPUT, i, j, lambda p, q: products[p][q]) for i in (0, 1) for j in (0, 1)])
-    (down, right), (spread_h, spread_w) = geometry.tiles(rows, columns), geometry.dilation
-    y = y.reshape(2, 2, -1, down, spread_h, right, spread_w, y.shape[-1]).transpose(2, 3, 0, 4, 5, 1, 6, 7)
-    return y.reshape(-1, 2 * down * spread_h, 2 * right * spread_w, y.shape[-1])[:, :rows, :columns]
-
-
-def _kernel_gradient_winograd(geometry: Geometry, x: Array, g: Array) -> Array:
-    """The transpose of :func:`_winograd` in the kernel, as many products."""
-    b, rows, columns, o = g.shape
-    (down, right), (spread_h, spread_w) = geometry.tiles(rows, columns), geometry.dilation
-    pixels = _winograd_pixels(geometry, x, rows, columns, again=True)
-    fill = ((0, 0), (0, 2 * down * spread_h - rows), (0, 2 * right * spread_w - columns), (0, 0))
-    wanted = jnp.pad(g, fill).reshape(b, down, 2, spread_h, right, 2, spread_w, o)
-
-    def product(i: int, j: int) -> Array:
-        outputs = _weighted(WINOGRAD_OUTPUT.T, i, j, lambda p, q: wanted[:, :, p, :, :, q]).reshape(-1, o)
-        return lax.dot_general(outputs, pixels(i, j), (((0,), (0,)), ((), ()))).T
-
-    products = [[product(i, j) for j in range(4)] for i in range(4)]
-    taps = [_weighted(WINOGRAD_KERNEL.T, u, v, lambda i, j: products[i][j]) for u, v in np.ndindex(3, 3)]
-    return jnp.stack(taps).reshape(3, 3, x.shape[-1], o)
-
-
-def _winograd_pixels(
-    geometry: Geometry, x: Array, rows: int, columns: int, again: bool = False
-) -> Callable[[int, int], Array]:
-    """``(i, j) -> `` that place of ``B^T X B`` for all tiles, ``[tiles, C]``. Dilation d is d^2 images, of each d-th
-    pixel. ``again``: by a grid of another size, which no output sees, or XLA would take the gradient's for the
-    forward pass's and keep those, 4 times the image, until then.
-    """
-    _, h, w, c = x.shape
-    (down, right), (spread_h, spread_w) = geometry.tiles(rows, columns), geometry.dilation
     (top, _), (left, _) = geometry.padding
-    beside = (2 * right + 2) * spread_w - w - left
-    tall = 2 * down + (4 if again else 2)
-    below = tall * spread_h - h - top
-    grid = jnp.pad(x, ((0, 0), (top, below), (left, beside), (0, 0)))
-    grid = grid.reshape(-1, tall, spread_h, 2 * right + 2, spread_w, c)
-
-    def pixels(i: int, j: int) -> Array:
-        at = lambda p, q: grid[:, p : p + 2 * down : 2, :, q : q + 2 * right : 2]
-        return _weighted(WINOGRAD_IMAGE, i, j, at).reshape(-1, c)
-
-    return pixels
-
-
-def _weighted(factors: np.ndarray, i: int, j: int, term: Callable[[int, int], Array]) -> Array:
-    """``sum_{p, q} factors[i, p] factors[j, q] term(p, q)``."""
-    pairs = ((p, q, factors[i, p] * factors[j, q]) for p, q in np.ndindex(2 * factors.shape[1:]))
-    return reduce(jnp.add, (float(f) * term(p, q) for p, q, f in pairs if f))
+    size = geometry.out_size(x.shape, kernel.shape)
+    return winograd_cpu.conv(x, kernel, size, dilation=geometry.dilation, before=(top, left), turned=turned)
 
 
 def _tap_by_tap(geometry: Geometry, x: Array, kernel: Array) -> Array:

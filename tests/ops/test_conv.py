@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from jaxseg import ops
-from jaxseg.ops import conv_cpu
+from jaxseg.ops import conv_cpu, winograd_cpu
 from jaxseg.train.parallel import compiler_options
 from jaxseg.types import JaxsegError
 
@@ -94,7 +94,9 @@ WINOGRAD = {  # image, kernel, padding, dilation
     "unpadded": ((1, 9, 7, 4), (3, 3, 4, 5), ((0, 0), (0, 0)), (1, 1)),
     "uneven": ((2, 8, 7, 4), (3, 3, 4, 5), ((2, 0), (1, 2)), (1, 1)),
     "dilated": ((1, 23, 12, 4), (3, 3, 4, 6), ((2, 2), (3, 3)), (2, 3)),
+    "many": ((7, 4, 4, 4), (3, 3, 4, 4), ((1, 1), (1, 1)), (1, 1)),
 }
+WINOGRAD_BLOCKS = {"all": 10**6, "three images": 3 * 4 * 4 * 4, "a row of tiles": 1}
 
 
 @pytest.mark.parametrize("case", ["dilated far", "dilated too far", "dilated far, few rows", "padded by more"])
@@ -110,17 +112,19 @@ def test_tap_by_tap_is_the_definition(rng, monkeypatch, case):
         np.testing.assert_allclose(got, want, atol=5e-5)
 
 
+@pytest.mark.parametrize("block", WINOGRAD_BLOCKS)
 @pytest.mark.parametrize("case", WINOGRAD)
-def test_winograds_form_is_the_definition(rng, monkeypatch, case):
+def test_winograds_form_is_the_definition(rng, monkeypatch, case, block):
     x_shape, k_shape, padding, dilation = WINOGRAD[case]
-    x, kernel = (rng.normal(size=s).astype(np.float32) for s in (x_shape, k_shape))
+    x, kernel = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in (x_shape, k_shape))
     geometry = conv_cpu.Geometry((1, 1), padding, dilation, 1)
     y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
-    g = rng.normal(size=y.shape).astype(np.float32)
+    g = jnp.asarray(rng.normal(size=y.shape), jnp.float32)
     assert geometry.form(x, kernel) != "Winograd"  # too few channels
     for name, value in {"LEAST_CHANNELS": 4, "LEAST_PRODUCTS": 0, "MOST_IN_TILES": 9}.items():
         monkeypatch.setattr(conv_cpu, name, value)
     assert geometry.form(x, kernel) == "Winograd"
+    monkeypatch.setattr(winograd_cpu, "BLOCK", WINOGRAD_BLOCKS[block])
     np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
     for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
         np.testing.assert_allclose(got, want, atol=5e-5)
@@ -134,8 +138,7 @@ def test_the_form_follows_from_what_the_taps_see():
 
     assert form(64, 128, 1) == "plain"  # few channels
     assert form(256, 8, 1) == "plain"  # little to do
-    assert form(128, 256, 1) == "plain"  # larger than the cache
-    assert form(256, 32, 1) == form(256, 32, 4) == "Winograd"
+    assert form(128, 256, 1) == form(256, 32, 1) == form(256, 32, 4) == "Winograd"
     assert form(256, 32, 12) == form(256, 32, 36) == form(16, 512, 300) == "tap by tap"
 
 
