@@ -27,7 +27,8 @@ from jaxseg import ops
 from jaxseg.metrics import coco_metric
 from jaxseg.models import MaskRCNNResNet50
 from jaxseg.models.fast_rcnn import detections, normalized
-from jaxseg.nn.roi_heads import flattened, of_class
+from jaxseg.models.mask_rcnn import of_class
+from jaxseg.nn.roi_heads import flattened
 from jaxseg.tasks import detection
 from jaxseg.train.parallel import compiler_options, give_back_memory
 
@@ -71,7 +72,7 @@ def our_stages(size: int):
         return detect(jax.nn.softmax(scores)[..., 1:], deltas, p.boxes, p.valid, sizes)
 
     def mask_head(v, x, classes):
-        return jax.nn.sigmoid(jax.vmap(of_class)(flattened(bound(v).mask_head, x, False), classes))
+        return jax.nn.sigmoid(jax.vmap(of_class)(flattened(bound(v).heads["mask"], x, False), classes))
 
     def paste(masks, boxes):
         return ops.paste_masks(masks[0], boxes[0], (size, size), rule="torchvision")

@@ -20,9 +20,10 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, Coco, Resize, Shapes, coco_truth
 from jaxseg.metrics import coco_metric
 from jaxseg.models.faster_rcnn import FasterRCNN
-from jaxseg.models.mask_rcnn import MaskRCNN
+from jaxseg.models.mask_rcnn import MaskHead
+from jaxseg.models.region_heads import RegionHeads
 from jaxseg.nn import FPN, TORCHVISION, ResNet, ResNet18, ResNet50, ResNetFPN
-from jaxseg.nn.roi_heads import MaskHead, TwoFC
+from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.recipes import begin_on_resnet
 from jaxseg.tasks import detection
 from jaxseg.train import Optimizer
@@ -60,7 +61,7 @@ def get_config(
     )
     steps = 2 if tiny else 4000 if fast else 20000
     return Experiment(
-        model=MaskRCNN(detector, MaskHead(classes, convs=1 if tiny else 4, channels=features)),
+        model=RegionHeads(detector, {"mask": MaskHead(classes, 1 if tiny else 4, features)}),
         task=detection(
             train.things if tiny else ("nucleus",),
             coco_metric(partial(coco_truth, val), max_detections=config.detections),

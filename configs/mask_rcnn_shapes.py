@@ -12,9 +12,10 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, Resize, Shapes, coco_truth
 from jaxseg.metrics import coco_metric
 from jaxseg.models.faster_rcnn import FasterRCNN
-from jaxseg.models.mask_rcnn import MaskRCNN
+from jaxseg.models.mask_rcnn import MaskHead
+from jaxseg.models.region_heads import RegionHeads
 from jaxseg.nn import FPN, ResNet, ResNetFPN
-from jaxseg.nn.roi_heads import MaskHead, TwoFC
+from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.recipes import SHAPES_RCNN
 from jaxseg.tasks import detection
 from jaxseg.train import Optimizer
@@ -26,7 +27,7 @@ def get_config(tiny: bool = False) -> Experiment:
     backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base), FPN(features))
     detector = FasterRCNN(len(train.things), backbone, TwoFC(4 * features), SHAPES_RCNN)
     return Experiment(
-        model=MaskRCNN(detector, MaskHead(len(train.things), convs=1 if tiny else 2, channels=features)),
+        model=RegionHeads(detector, {"mask": MaskHead(len(train.things), 1 if tiny else 2, features)}),
         task=detection(train.things, coco_metric(partial(coco_truth, val)), config=SHAPES_RCNN, main_metric="mask_ap"),
         data=Data(
             train=train,

@@ -15,6 +15,7 @@ from jaxseg.losses.border import unet_weight_map
 from jaxseg.losses.box import l1, l2, smooth_l1
 from jaxseg.losses.class_weights import frequency_weights
 from jaxseg.losses.detection import mask_loss, roi_losses, rpn_losses
+from jaxseg.losses.keypoint import keypoint_loss
 from jaxseg.losses.mixed import cross_entropy_and_dice
 from jaxseg.losses.overlap import dice, jaccard, lovasz_softmax, tversky
 from jaxseg.losses.pixel import cross_entropy, focal, ohem_cross_entropy
@@ -30,6 +31,7 @@ __all__ = [
     "focal",
     "frequency_weights",
     "jaccard",
+    "keypoint_loss",
     "l1",
     "l2",
     "lovasz_softmax",

@@ -1,7 +1,7 @@
 """Detections of a data set, kept on the host in the pixels of the original images: what AP is computed from."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,17 +24,17 @@ class Truth(NamedTuple):
 
 
 def detection_metric(
-    truth: Callable[[], Truth], compute: Callable[[Truth, State], dict[str, Any]], *, masks: bool
+    truth: Callable[[], Truth], compute: Callable[[Truth, State], dict[str, Any]], *, extras: Sequence[str] = ()
 ) -> Metric:
     """A metric on the host that keeps every detection and hands them to ``compute(truth, state)``.
 
-    ``truth`` is called once, when first needed. What ``update`` reads is told in
-    :func:`jaxseg.metrics.coco_metric`.
+    ``truth`` is called once, when first needed. ``extras``: what it keeps beside boxes, "masks" and "keypoints". What
+    ``update`` reads is told in :func:`jaxseg.metrics.coco_metric`.
     """
     known = functools.cache(truth)
 
     def update(state: State, predictions: Predictions, batch: Batch) -> State:
-        return state | _collect(predictions, batch, Truth(*known()), masks)
+        return state | _collect(predictions, batch, Truth(*known()), extras)
 
     return Metric(dict, update, lambda a, b: a | b, lambda state: compute(Truth(*known()), state), on_host=True)
 
@@ -43,7 +43,8 @@ def coco_results(state: State) -> list[dict[str, Any]]:
     """The state of a detection metric as COCO's results: write it with ``json.dump``.
 
     Entries have ``image_id`` and ``category_id`` as in the truth, ``bbox`` (xywh, rounded to 4 decimals), ``score``
-    and, if the metric keeps masks, ``segmentation``; image by image, in the order of the source.
+    and, if the metric keeps such, ``segmentation`` and ``keypoints`` (x, y and 1 of each, the first pixel's middle at
+    0); image by image, in the order of the source.
     """
     return [entry for place in sorted(state) for entry in state[place]]
 
@@ -60,25 +61,22 @@ def original_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.concatenate([corners.min(1), corners.max(1)], axis=1)
 
 
-def _collect(predictions: Predictions, batch: Batch, truth: Truth, masks: bool) -> State:
+def _collect(predictions: Predictions, batch: Batch, truth: Truth, extras: Sequence[str]) -> State:
     """The detections of a batch; filling rows (``index`` -1) are passed over."""
-    _check(predictions, batch, masks)
+    _check(predictions, batch, extras)
     found: State = {}
     for row, place in enumerate(np.asarray(batch["index"]).tolist()):
         if place < 0:
             continue
         chosen = np.flatnonzero(np.asarray(predictions["valid"][row]))
-        part = {key: np.asarray(value[row])[chosen] for key, value in predictions.items() if key in _KEYS}
+        part = {key: np.asarray(predictions[key][row])[chosen] for key in ("boxes", "scores", "classes", *extras)}
         height, width = (int(v) for v in batch["original"][row])
-        found[place] = tuple(_entries(part, np.asarray(batch["matrix"][row]), (height, width), truth, place, masks))
+        found[place] = tuple(_entries(part, np.asarray(batch["matrix"][row]), (height, width), truth, place))
     return found
 
 
-_KEYS = ("boxes", "scores", "classes", "masks")
-
-
 def _entries(
-    part: dict[str, np.ndarray], matrix: np.ndarray, size: tuple[int, int], truth: Truth, place: int, masks: bool
+    part: dict[str, np.ndarray], matrix: np.ndarray, size: tuple[int, int], truth: Truth, place: int
 ) -> list[dict[str, Any]]:
     """The detections of one image as COCO's entries. Those of which nothing lies in the image are left out."""
     ids = truth.category_ids
@@ -100,21 +98,32 @@ def _entries(
             "bbox": [round(float(v), 4) for v in (x1, y1, x2 - x1, y2 - y1)],
             "score": float(part["scores"][n]),
         }
-        if masks:
+        if "masks" in part:
             seen = part["masks"][n][:: 1 if matrix[1, 1] > 0 else -1, :: 1 if matrix[0, 0] > 0 else -1]
             entry["segmentation"] = encode_rle(*paste_mask(seen, boxes[n], size), size)
+        if "keypoints" in part:
+            entry["keypoints"] = _original_keypoints(part["keypoints"][n], matrix)
         entries.append(entry)
     return entries
 
 
-def _check(predictions: Predictions, batch: Batch, masks: bool) -> None:
-    wanted = {"boxes": 3, "scores": 2, "classes": 2, "valid": 2} | ({"masks": 4} if masks else {})
+def _original_keypoints(points: np.ndarray, matrix: np.ndarray) -> list[float]:
+    """Keypoints [P, 3] of the network's input as COCO has them in the original image."""
+    scale, shift = np.diag(matrix[:, :2]), matrix[:, 2]
+    at = (np.asarray(points[:, :2], np.float64) - shift) / scale - 0.5
+    return np.concatenate([at.round(4), np.ones((len(points), 1))], axis=1).ravel().tolist()
+
+
+def _check(predictions: Predictions, batch: Batch, extras: Sequence[str]) -> None:
+    wanted = {"boxes": 3, "scores": 2, "classes": 2, "valid": 2} | dict.fromkeys(extras, 4)
     for key, rank in wanted.items():
         if key not in predictions or np.ndim(predictions[key]) != rank:
             shape = list(np.shape(predictions[key])) if key in predictions else "missing"
             raise JaxsegError(
                 f"predictions['{key}'] is {shape}; expected boxes [B, D, 4], scores, classes and valid [B, D]"
-                + (", masks [B, D, M, M]; without masks, choose kinds=('box',)" if masks else "")
+                + (", masks [B, D, M, M]" if "masks" in extras else "")
+                + (", keypoints [B, D, P, 3]" if "keypoints" in extras else "")
+                + (": for a metric of boxes alone, choose kinds=('box',)" if extras else "")
             )
     for key in ("index", "original", "matrix"):
         if key not in batch:

@@ -43,7 +43,7 @@ def voc_metric(
                 of[class_name] = value
         return {name: mean_or_nan(np.array(list(of.values()))), f"{name}_of": of}
 
-    return detection_metric(truth, compute, masks=False)
+    return detection_metric(truth, compute)
 
 
 def average_precision(right: np.ndarray, wrong: np.ndarray, count: int, points: Literal[11, "all"] = "all") -> float:

@@ -13,12 +13,14 @@ from jaxseg.models.fcn import FCN, FCN8s, FCN16s, FCN32s, FCNResNet, FCNResNet50
 from jaxseg.models.frrn import FRRN, FRRNA, FRRNB
 from jaxseg.models.full_resolution import FullResolution
 from jaxseg.models.fusionnet import FusionNet
+from jaxseg.models.keypoint_rcnn import KeypointHead, KeypointRCNNResNet50, KeypointRCNNResNet101
 from jaxseg.models.localizer import Localizer, LocalizerResNet18, LocalizerResNet50
-from jaxseg.models.mask_rcnn import MaskRCNN, MaskRCNNResNet50, MaskRCNNResNet101
+from jaxseg.models.mask_rcnn import MaskHead, MaskRCNNResNet50, MaskRCNNResNet101
 from jaxseg.models.pspnet import PSPNet, PSPNetResNet50, PSPNetResNet101
 from jaxseg.models.published import DETECTORS, load_detector
 from jaxseg.models.pyramid_detector import PyramidDetector, WindowNetwork
 from jaxseg.models.rcnn import RCNN, RCNNVGG16, RegionNetwork
+from jaxseg.models.region_heads import RegionHeads
 from jaxseg.models.resnet import ResNetClassifier
 from jaxseg.models.sliding_window import SlidingWindow
 from jaxseg.models.unet import UNet
@@ -38,6 +40,7 @@ PAPERS = {
     "jaxseg.models.frrn": "Pohlen et al. 2017",
     "jaxseg.models.full_resolution": "the course's first network",
     "jaxseg.models.fusionnet": "Quan et al. 2016",
+    "jaxseg.models.keypoint_rcnn": "He et al. 2017 (section 5)",
     "jaxseg.models.lesions": "Veit et al. 2016",
     "jaxseg.models.localizer": "Sermanet et al. 2014, Toshev & Szegedy 2014",
     "jaxseg.models.mask_rcnn": "He et al. 2017",
@@ -89,10 +92,13 @@ __all__ = [
     "FasterRCNNResNet101",
     "FullResolution",
     "FusionNet",
+    "KeypointHead",
+    "KeypointRCNNResNet50",
+    "KeypointRCNNResNet101",
     "Localizer",
     "LocalizerResNet18",
     "LocalizerResNet50",
-    "MaskRCNN",
+    "MaskHead",
     "MaskRCNNResNet50",
     "MaskRCNNResNet101",
     "MultiScale",
@@ -102,6 +108,7 @@ __all__ = [
     "ProposalWise",
     "ProposerAndDetector",
     "PyramidDetector",
+    "RegionHeads",
     "RegionNetwork",
     "ResNetClassifier",
     "SlidingWindow",

@@ -11,12 +11,13 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg.models import faster_rcnn as faster
+from jaxseg.models import keypoint_rcnn as keypoint
 from jaxseg.models import mask_rcnn as mask
-from jaxseg.nn import DETECTRON2, TORCHVISION, ResNet50, ResNet101
+from jaxseg.nn import DETECTRON2, DETECTRON2_KEYPOINTS, TORCHVISION, ResNet50, ResNet101
 from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, load
 
-# torchvision sets the epsilon of its frozen normalisation to 0 where it loads these two.
+# torchvision sets the epsilon of its frozen normalisation to 0 where it loads these three.
 _OLD = TORCHVISION._replace(epsilon=0.0)
 
 DETECTORS: dict[str, Callable[..., nn.Module]] = {
@@ -24,6 +25,8 @@ DETECTORS: dict[str, Callable[..., nn.Module]] = {
     "fasterrcnn_resnet50_fpn_v2_coco_v1": faster.faster_rcnn_v2,
     "maskrcnn_resnet50_fpn_coco_v1": partial(mask.mask_rcnn, config=_OLD),
     "maskrcnn_resnet50_fpn_v2_coco_v1": mask.mask_rcnn_v2,
+    "keypointrcnn_resnet50_fpn_coco_legacy": keypoint.keypoint_rcnn,
+    "keypointrcnn_resnet50_fpn_coco_v1": partial(keypoint.keypoint_rcnn, config=_OLD),
     "faster_rcnn_r_50_c4_1x": faster.faster_rcnn_c4,
     "faster_rcnn_r_50_dc5_1x": faster.faster_rcnn_dc5,
     "faster_rcnn_r_50_fpn_1x": partial(faster.faster_rcnn, config=DETECTRON2),
@@ -34,6 +37,9 @@ DETECTORS: dict[str, Callable[..., nn.Module]] = {
     "mask_rcnn_r_50_fpn_1x": partial(mask.mask_rcnn, config=DETECTRON2),
     "mask_rcnn_r_50_fpn_3x": partial(mask.mask_rcnn, config=DETECTRON2),
     "mask_rcnn_r_101_fpn_3x": partial(mask.mask_rcnn, config=DETECTRON2),
+    "keypoint_rcnn_r_50_fpn_1x": partial(keypoint.keypoint_rcnn, config=DETECTRON2_KEYPOINTS),
+    "keypoint_rcnn_r_50_fpn_3x": partial(keypoint.keypoint_rcnn, config=DETECTRON2_KEYPOINTS),
+    "keypoint_rcnn_r_101_fpn_3x": partial(keypoint.keypoint_rcnn, config=DETECTRON2_KEYPOINTS),
 }
 """Name, as in ``jaxseg.weights.PUBLISHED`` -> network, but for its number of classes."""
 
@@ -62,5 +68,5 @@ def load_detector(
         variables = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
     else:
         variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
-    fresh = "" if num_classes is None else r"box_predictor/|mask_fcn_logits$"
+    fresh = "" if num_classes is None else r"box_predictor/|mask_fcn_logits$|kps_score_lowres$"
     return model, load(weights, variables, file=file, fresh=fresh)

@@ -5,6 +5,7 @@ from jaxseg.nn.layers import CAFFE, IMAGENET, Conv, ConvTranspose, Dropout, Norm
 from jaxseg.nn.rcnn_config import (
     DETECTRON2,
     DETECTRON2_C4,
+    DETECTRON2_KEYPOINTS,
     GIRSHICK_2014,
     GIRSHICK_2015,
     TORCHVISION,
@@ -26,6 +27,7 @@ __all__ = [
     "CAFFE",
     "DETECTRON2",
     "DETECTRON2_C4",
+    "DETECTRON2_KEYPOINTS",
     "FPN",
     "GIRSHICK_2014",
     "GIRSHICK_2015",

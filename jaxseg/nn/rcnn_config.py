@@ -99,6 +99,9 @@ DETECTRON2_C4 = DETECTRON2._replace(
 )
 """``detectron2``'s C4 and DC5: one level of stride 16 with all anchors."""
 
+DETECTRON2_KEYPOINTS = DETECTRON2._replace(post_nms=(1500, 1000), box_beta=0.5)
+"""``detectron2``: Base-Keypoint-RCNN-FPN.yaml."""
+
 GIRSHICK_2014 = RCNNConfig(
     box_weights=(1.0, 1.0, 1.0, 1.0),
     score_threshold=-1.0,

@@ -1,4 +1,4 @@
-"""What a two-stage detector computes of each region: ``[R, h, w, C]`` features to vectors, scores, transforms, masks.
+"""What a two-stage detector computes of each region: ``[R, h, w, C]`` features to vectors, scores, transforms.
 
 Layers bear torchvision's names.
 """
@@ -12,10 +12,10 @@ from flax import linen as nn
 
 from jaxseg.nn.fpn import xavier_uniform
 from jaxseg.nn.heads import ConvNorm
-from jaxseg.nn.layers import Conv, ConvTranspose, Dropout, NormKind
+from jaxseg.nn.layers import Dropout, NormKind
 from jaxseg.types import Array
 
-_he_of_outputs = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+he_of_outputs = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _torch_linear = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
@@ -90,34 +90,6 @@ class BoxPredictor(nn.Module):
         scores = dense(self.num_classes + 1, kernel_init=init(0.01), name="cls_score")(x)
         deltas = dense(self.num_classes * 4, kernel_init=init(0.001), name="bbox_pred")(x)
         return scores.astype(jnp.float32), deltas.astype(jnp.float32).reshape(len(x), self.num_classes, 4)
-
-
-class MaskHead(nn.Module):
-    """3x3 convolutions, a transposed one that doubles the side, and a score a class: ``[R, M/2, M/2, C]`` -> ``[R,
-    M, M, K]`` float32 (He et al. 2017, figure 4, right).
-    """
-
-    num_classes: int
-    convs: int = 4
-    channels: int = 256
-    norm: NormKind = "none"
-    normal: bool = False
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        for i in range(self.convs):
-            x = ConvNorm(self.channels, norm=self.norm, dtype=self.dtype, name=f"conv{i}")(x, train)
-        x = nn.relu(ConvTranspose(self.channels, 2, 2, dtype=self.dtype, name="conv5_mask")(x))
-        last = nn.initializers.normal(0.001) if self.normal else _he_of_outputs
-        x = Conv(self.num_classes, 1, dtype=self.dtype, kernel_init=last, name="mask_fcn_logits")(x)
-        return x.astype(jnp.float32)
-
-
-def of_class(masks: Array, classes: Array) -> Array:
-    """``[R, M, M, K]`` and each RoI's class from 1 (below 1: the first) -> ``[R, M, M]``."""
-    index = jnp.maximum(classes - 1, 0)[:, None, None, None]
-    return jnp.take_along_axis(masks, index, axis=3)[..., 0]
 
 
 def flattened(module: Any, x: Array, *rest: Any) -> Any:

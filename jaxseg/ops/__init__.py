@@ -19,7 +19,8 @@ What R-CNN fits to features: :func:`linear_svm` and :func:`ridge_regression`.
 
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`,
 :func:`context_boxes`. Of masks:
-:func:`crop_masks` and :func:`paste_masks`, :func:`largest_component`, :func:`mask_box`.
+:func:`crop_masks` and :func:`paste_masks`, :func:`keypoint_targets` and
+:func:`keypoints_from_heat_maps`, :func:`largest_component`, :func:`mask_box`.
 """
 
 from jaxseg.ops.anchors import anchor_cells, feature_levels, grid_anchors, multibox_anchors
@@ -54,6 +55,7 @@ from jaxseg.ops.crf import (
 )
 from jaxseg.ops.crop import context_boxes, crop_resize, grid_boxes, paste_resize
 from jaxseg.ops.detections import Detections, Proposals, detect, propose
+from jaxseg.ops.keypoints import keypoint_targets, keypoints_from_heat_maps
 from jaxseg.ops.linear import Linear, linear_svm, ridge_regression
 from jaxseg.ops.masks import crop_masks, paste_masks
 from jaxseg.ops.matching import NEGATIVE, NEUTRAL, POSITIVE, Matches, Sample, match, sample
@@ -119,6 +121,8 @@ __all__ = [
     "generalized_box_iou",
     "grid_anchors",
     "grid_boxes",
+    "keypoint_targets",
+    "keypoints_from_heat_maps",
     "largest_component",
     "lattice_filter",
     "linear_svm",

@@ -1,6 +1,6 @@
 """Detection and instance segmentation: a box, a class and, with masks, the shape of every object."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -11,6 +11,9 @@ from flax import linen as nn
 from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
 from jaxseg.types import Array, Batch, Metric, Outputs, Predictions, Task
+
+HEAD_LOSSES: Mapping[str, Callable[..., Array]] = {"mask": losses.mask_loss, "keypoint": losses.keypoint_loss}
+"""The loss of each head, by its name in :class:`jaxseg.models.RegionHeads`."""
 
 _PANEL = 320  # pixels across
 
@@ -23,17 +26,19 @@ def detection(
     main_metric: str = "box_ap",
     shown_score: float = 0.5,
     learnt: Literal["all", "proposals", "regions"] = "all",
+    heads: Mapping[str, Callable[..., Array]] = HEAD_LOSSES,
 ) -> Task:
     """The task of finding the objects of ``classes`` (without background), by a detector of regions.
 
     A batch holds ``image`` [B, H, W, 3], ``size`` [B, 2], for training ``instances`` (``Data.max_instances``, at
     least as many as any picture shows) and, for R-CNN and Fast R-CNN, ``proposals`` (:class:`jaxseg.data.Propose`). The
     loss is the sum of objectness and box of the proposal network (:func:`jaxseg.losses.rpn_losses`) where the model has
-    one, class and box of the regions (``roi_losses``) and, where it has masks, ``mask_loss``. ``config`` is the
-    model's own: betas and divisors are in it.
+    one, class and box of the regions (``roi_losses``) and of its further heads (:class:`jaxseg.models.RegionHeads`)
+    those that ``heads`` has for their names. ``config`` is the model's own: betas and divisors are in it.
 
     Predictions: ``boxes`` [B, D, 4] in pixels of the batch's image, ``scores``, ``classes`` from 1, ``valid`` [B, D]
-    and ``masks`` [B, D, M, M], probabilities within the boxes. ``metric``: :func:`jaxseg.metrics.coco_metric` or
+    and what the heads predict: ``masks`` [B, D, M, M], probabilities within the boxes, ``keypoints`` [B, D, P, 3].
+    ``metric``: :func:`jaxseg.metrics.coco_metric` or
     ``voc_metric``. ``shown_score``: from which score on detections are drawn.
 
     ``learnt``: of the two stages one alone, as in alternating training. Where that is "proposals", they are the
@@ -41,7 +46,7 @@ def detection(
     """
     return Task(
         inputs=_inputs,
-        loss=partial(_loss, config, learnt),
+        loss=partial(_loss, config, learnt, dict(heads)),
         predict=_proposals if learnt == "proposals" else _predict,
         metric=metric,
         draw=partial(_draw, tuple(classes), config, shown_score),
@@ -55,7 +60,9 @@ def _inputs(batch: Batch) -> tuple[Any, ...]:
     return (batch["image"], batch["size"], batch.get("instances"), *given)
 
 
-def _loss(config: RCNNConfig, learnt: str, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+def _loss(
+    config: RCNNConfig, learnt: str, heads: dict[str, Callable[..., Array]], outputs: Outputs, batch: Batch
+) -> tuple[Array, dict[str, Array]]:
     del batch
     roi = outputs["roi"]
     terms: dict[str, Array] = {}
@@ -74,14 +81,14 @@ def _loss(config: RCNNConfig, learnt: str, outputs: Outputs, batch: Batch) -> tu
         terms["class"], terms["box"] = losses.roi_losses(
             roi["logits"], roi["deltas"], roi["classes"], roi["targets"], roi["valid"], beta=config.box_beta
         )
-    if "mask" in outputs and learnt != "proposals":
-        terms["mask"] = losses.mask_loss(*(outputs["mask"][key] for key in ("logits", "targets", "valid")))
+    if learnt != "proposals":
+        terms |= {name: loss(**outputs[name]) for name, loss in heads.items() if name in outputs}
     return sum(terms.values(), start=jnp.zeros(())), terms
 
 
 def _predict(outputs: Outputs, batch: Batch) -> Predictions:
     del batch
-    return {key: outputs[key] for key in ("boxes", "scores", "classes", "valid", "masks") if key in outputs}
+    return {key: value for key, value in outputs.items() if key not in ("features", "proposals")}
 
 
 def _proposals(outputs: Outputs, batch: Batch) -> Predictions:
@@ -123,4 +130,5 @@ def _panel(
         # All of them, so that pictures of any number of objects are one program's.
         masks = np.asarray(ops.paste_masks(masks, instances["boxes"], image.shape[:2], rule=config.paste)) >= 0.5
     masks = None if masks is None else masks[shown][:, :h, :w]
-    return viz.draw_instances(image[:h, :w], instances["boxes"][shown], masks, names, width=_PANEL)
+    points = instances["keypoints"][shown] if "keypoints" in instances else None
+    return viz.draw_instances(image[:h, :w], instances["boxes"][shown], masks, names, keypoints=points, width=_PANEL)

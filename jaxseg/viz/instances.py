@@ -25,14 +25,17 @@ def draw_instances(
     masks: Any = None,
     names: Sequence[str] = (),
     *,
+    keypoints: Any = None,
     width: int | None = None,
     alpha: float = 0.45,
 ) -> np.ndarray:
     """``image [H, W, 3]`` with ``boxes [N, 4]``, ``masks [N, H, W]`` bool filled and outlined, and ``names``, one each.
     (``masks``: anything whose i-th element is such a mask, :class:`jaxseg.data.Cutouts` too.)
 
-    Names are written where there are at most ``MOST_NAMED`` instances. ``width``: the picture is made so wide first, so
-    that lines and letters on small ones are fine. ``alpha``: the colours' opacity.
+    ``keypoints [N, P, 3]``: (x, y, visibility); those of visibility above 0 are dots, each of the P in a colour of its
+    own, within a ring of the instance's. Names are written where there are at most ``MOST_NAMED`` instances. ``width``:
+    the picture is made so wide first, so that lines and letters on small ones are fine. ``alpha``: the colours'
+    opacity.
     """
     h, w = image.shape[:2]
     size = (w, h) if width is None else (width, max(1, round(h * width / w)))
@@ -59,6 +62,12 @@ def draw_instances(
             place = (max(x1 + 1, 0), max(y1 - 13, 0))
             draw.rectangle(draw.textbbox(place, names[i], font=font), fill=INK)
             draw.text(place, names[i], fill=paint, font=font)
+    dots = instance_colours(0 if keypoints is None else np.shape(keypoints)[1])
+    for points, rim in zip(() if keypoints is None else keypoints, colours):
+        for (x, y, seen), fill in zip(points, dots):
+            if seen > 0:
+                x, y = x * scale, y * scale
+                draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=tuple(fill), outline=tuple(int(c) for c in rim))
     return np.asarray(canvas)
 
 

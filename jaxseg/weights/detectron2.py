@@ -26,6 +26,7 @@ def _resnet(ours: str, theirs: str) -> Patterns:
 
 _HEADS: Patterns = (
     (r"^detector/", ""),
+    (r"^heads_(mask|keypoint)/", r"\1_head/"),
     (r"^rpn/conv0$", "proposal_generator/rpn_head/conv"),
     (r"^rpn/cls_logits$", "proposal_generator/rpn_head/objectness_logits"),
     (r"^rpn/bbox_pred$", "proposal_generator/rpn_head/anchor_deltas"),
@@ -35,6 +36,8 @@ _HEADS: Patterns = (
     *((rf"^mask_head/conv{n}/conv$", f"roi_heads/mask_head/mask_fcn{n + 1}") for n in range(4)),
     (r"^mask_head/conv5_mask$", "roi_heads/mask_head/deconv"),
     (r"^mask_head/mask_fcn_logits$", "roi_heads/mask_head/predictor"),
+    *((rf"^keypoint_head/conv{n}$", f"roi_heads/keypoint_head/conv_fcn{n + 1}") for n in range(8)),
+    (r"^keypoint_head/kps_score_lowres$", "roi_heads/keypoint_head/score_lowres"),
 )
 
 RCNN_FPN: Patterns = (

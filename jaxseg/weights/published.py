@@ -100,6 +100,21 @@ def _with_gaps() -> tuple[str, ...]:
     return tuple("N/A" if i in _COCO_IDS_OF_NOTHING else next(things) for i in range(1, 91))
 
 
+def _torchvision_keypoints(name: str, digits: str, box: float, keypoint: float) -> Weights:
+    network = "keypointrcnn_resnet50_fpn_coco"
+    return Weights(
+        f"{network}_{name}",
+        f"https://download.pytorch.org/models/{network}-{digits}.pth",
+        digits,
+        torchvision.RCNN_FPN,
+        r"^roi_heads\.(box|keypoint)_predictor\.",
+        Preset(1, 800, None, ("person",)),
+        Card("COCO-val2017", {"box_map": box, "kp_map": keypoint}),
+        torchvision.detector_arrays,
+        r"kps_score_lowres$",
+    )
+
+
 def _torchvision_detector(network: str, digits: str, version: int, box: float, mask: float | None) -> Weights:
     file = network + ("_v2" if version == 2 else "")
     return Weights(
@@ -115,25 +130,27 @@ def _torchvision_detector(network: str, digits: str, version: int, box: float, m
     )
 
 
-def _detectron2_detector(network: str, file: str, box: float, mask: float | None = None) -> Weights:
+def _detectron2_detector(
+    network: str, file: str, box: float, mask: float | None = None, keypoint: float | None = None
+) -> Weights:
     """Of these files nobody has published a checksum."""
-    kind = "COCO-Detection" if mask is None else "COCO-InstanceSegmentation"
+    kind = "Keypoints" if keypoint else "InstanceSegmentation" if mask else "Detection"
     mean, scale = (123.675 / 255, 116.28 / 255, 103.53 / 255), (1 / 255, 1 / 255, 1 / 255)
     return Weights(
         network.lower(),
-        f"https://dl.fbaipublicfiles.com/detectron2/{kind}/{network}/{file}.pkl",
+        f"https://dl.fbaipublicfiles.com/detectron2/COCO-{kind}/{network}/{file}.pkl",
         "",
         detectron2.RCNN_FPN if "FPN" in network else detectron2.RCNN_ONE_LEVEL,
-        r"^roi_heads\.(box_predictor|mask_head\.predictor)\.",
-        Preset(80, 800, None, _COCO_THINGS, mean, scale),
+        r"^roi_heads\.(box_predictor|mask_head\.predictor|keypoint_head\.score_lowres)\.",
+        Preset(1 if keypoint else 80, 800, None, _COCO_THINGS[: 1 if keypoint else 80], mean, scale),
         Card(
             "COCO-val2017",
-            {"box_map": box} | ({} if mask is None else {"mask_map": mask}),
+            {key: n for key, n in (("box_map", box), ("mask_map", mask), ("kp_map", keypoint)) if n},
             "detectron2's model zoo: github.com/facebookresearch/detectron2/blob/main/MODEL_ZOO.md",
             "CC BY-SA 3.0 (detectron2's models)",
         ),
         detectron2.detector_arrays,
-        r"conv5_mask$",
+        r"(conv5_mask|kps_score_lowres)$",
     )
 
 
@@ -160,6 +177,8 @@ _ALL = (
     _torchvision_detector("fasterrcnn_resnet50_fpn", "dd69338a", 2, 46.7, None),
     _torchvision_detector("maskrcnn_resnet50_fpn", "bf2d0c1e", 1, 37.9, 34.6),
     _torchvision_detector("maskrcnn_resnet50_fpn", "73cbd019", 2, 47.4, 41.8),
+    _torchvision_keypoints("legacy", "9f466800", 50.6, 61.1),
+    _torchvision_keypoints("v1", "fc266e95", 54.6, 65.0),
     _detectron2_detector("faster_rcnn_R_50_C4_1x", "137257644/model_final_721ade", 35.7),
     _detectron2_detector("faster_rcnn_R_50_DC5_1x", "137847829/model_final_51d356", 37.3),
     _detectron2_detector("faster_rcnn_R_50_FPN_1x", "137257794/model_final_b275ba", 37.9),
@@ -170,6 +189,9 @@ _ALL = (
     _detectron2_detector("mask_rcnn_R_50_FPN_1x", "137260431/model_final_a54504", 38.6, 35.2),
     _detectron2_detector("mask_rcnn_R_50_FPN_3x", "137849600/model_final_f10217", 41.0, 37.2),
     _detectron2_detector("mask_rcnn_R_101_FPN_3x", "138205316/model_final_a3ec72", 42.9, 38.6),
+    _detectron2_detector("keypoint_rcnn_R_50_FPN_1x", "137261548/model_final_04e291", 53.6, keypoint=64.0),
+    _detectron2_detector("keypoint_rcnn_R_50_FPN_3x", "137849621/model_final_a6e10b", 55.4, keypoint=65.5),
+    _detectron2_detector("keypoint_rcnn_R_101_FPN_3x", "138363331/model_final_997cc7", 56.4, keypoint=66.1),
 )
 PUBLISHED = {weights.name: weights for weights in _ALL}
 """Every published file that :func:`jaxseg.weights.fetch` knows, by name."""

@@ -59,6 +59,7 @@ DEEPLAB_V3: Patterns = (
 
 RCNN_FPN: Patterns = (
     (r"^detector/", ""),
+    (r"^heads_(mask|keypoint)/", r"\1_head/"),
     (r"^backbone/resnet/", "backbone/body/"),
     (r"(layer\d)_(\d+)", r"\1.\2"),
     (r"downsample_conv", "downsample.0"),
@@ -72,8 +73,10 @@ RCNN_FPN: Patterns = (
     (r"^box_head/fc$", "roi_heads/box_head/5"),
     (r"^box_(head|predictor)/", r"roi_heads/box_\1/"),
     (r"^mask_head/(conv5_mask|mask_fcn_logits)$", r"roi_heads/mask_predictor/\1"),
+    *((rf"^keypoint_head/conv{n}$", f"roi_heads/keypoint_head/{2 * n}") for n in range(8)),
+    (r"^keypoint_head/(kps_score_lowres)$", r"roi_heads/keypoint_predictor/\1"),
 )
-"""fasterrcnn and maskrcnn_resnet50_fpn and _v2, of arrays that went through :func:`detector_arrays`."""
+"""fasterrcnn, maskrcnn and keypointrcnn_resnet50_fpn, and _v2, of arrays that went through :func:`detector_arrays`."""
 
 
 def detector_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -158,6 +158,48 @@ def test_the_twelve_numbers_are_pycocotools(seed):
     assert truth.coco == before
 
 
+def with_keypoints(seed):
+    """:func:`random_set` with 17 keypoints an object, in boxes; every fourth object has none that is labelled."""
+    truth, predictions, batch = random_set(seed)
+    rng = np.random.default_rng(seed)
+    for n, a in enumerate(truth.coco["annotations"]):
+        x, y, w, h = a["bbox"]
+        seen = rng.integers(0, 3, 17) * (n % 4 > 0)
+        points = np.stack([x + w * rng.random(17), y + h * rng.random(17), seen], 1) * (seen > 0)[:, None]
+        a |= {"keypoints": points.ravel().tolist(), "num_keypoints": int((seen > 0).sum())}
+    height, width = np.moveaxis(batch["original"][:, None, None], -1, 0)
+    count, d = predictions["valid"].shape
+    points = np.stack(
+        [width * rng.random((count, d, 17)), height * rng.random((count, d, 17)), np.ones((count, d, 17))], -1
+    )
+    for b, image in enumerate(truth.image_ids):
+        objects = [a for a in truth.coco["annotations"] if a["image_id"] == image]
+        for n, a in enumerate(objects[:d]):
+            near = np.reshape(a["keypoints"], (17, 3))[:, :2] + rng.normal(0, 0.05, (17, 2)) * np.sqrt(a["area"])
+            points[b, n, :, :2] = near
+            predictions["classes"][b, n] = CATEGORIES.index(a["category_id"]) + 1
+    points[..., :2] = (points[..., :2] + 0.5) * np.diagonal(batch["matrix"][:, :, :2], axis1=1, axis2=2)[:, None, None]
+    return truth, predictions | {"keypoints": points.astype(np.float32)}, batch
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_keypoints_are_judged_by_pycocotools(seed):
+    truth, predictions, batch = with_keypoints(seed)
+    metric = coco_metric(lambda: truth, ("keypoint",))
+    state = run(metric, predictions, batch)
+    scores, api = metric.compute(state), api_of(truth.coco)
+    results = [{k: v for k, v in r.items() if k != "bbox"} for r in json.loads(json.dumps(coco_results(state)))]
+    evaluation = COCOeval(api, quiet(api.loadRes, results), "keypoints")
+    for step in (evaluation.evaluate, evaluation.accumulate, evaluation.summarize):
+        quiet(step)
+    names = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar20", "ar_medium", "ar_large")
+    stats = evaluation.stats[[0, 1, 2, 3, 4, 5, 8, 9]]
+    np.testing.assert_allclose([scores[f"keypoint_{n}"] for n in names], np.where(stats < 0, np.nan, stats), atol=1e-9)
+    assert 0.05 < scores["keypoint_ap"] < 0.95
+    with pytest.raises(JaxsegError, match="17 keypoints, and there are 4 sigmas"):
+        coco_metric(lambda: truth, ("keypoint",), sigmas=[0.05] * 4).compute(state)
+
+
 def test_proposals_are_judged_whatever_their_class():
     truth, predictions, batch = random_set(3)
     metric = coco_metric(lambda: truth, ("box",), any_class=True)
@@ -411,7 +453,7 @@ def test_what_update_refuses(change, message):
 
 def test_what_is_refused_at_once():
     for kinds in ((), ("boxes",), "box"):
-        with pytest.raises(JaxsegError, match="expected a tuple of 'box' and 'mask'"):
+        with pytest.raises(JaxsegError, match="expected a tuple of 'box', 'mask'"):
             coco_metric(lambda: None, kinds)
     with pytest.raises(JaxsegError, match="at least 1"):
         coco_metric(lambda: None, max_detections=0)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jaxseg.metrics import coco_metric
-from jaxseg.models import FasterRCNN, MaskRCNN
-from jaxseg.models.mask_rcnn import mask_rcnn_c4, mask_rcnn_dc5
+from jaxseg.models import FasterRCNN, RegionHeads
+from jaxseg.models.mask_rcnn import MaskHead, mask_rcnn_c4, mask_rcnn_dc5
 from jaxseg.nn import DETECTRON2, FPN, TORCHVISION, ResNet, ResNetFPN
-from jaxseg.nn.roi_heads import ConvFC, MaskHead, TwoFC
+from jaxseg.nn.roi_heads import ConvFC, TwoFC
 from jaxseg.tasks import detection
 from jaxseg.types import JaxsegError
 
@@ -35,11 +35,11 @@ def small_model(name, norm="group", dtype=jnp.float32, convs=False):
     if name in ("c4", "dc5"):
         build = {"c4": mask_rcnn_c4, "dc5": mask_rcnn_dc5}[name]
         model = build(K, partial(ResNet, (1, 1, 1, 1), base=4), config, norm=norm)
-        return model.clone(mask_head=model.mask_head.clone(channels=8))
+        return model.clone(heads={"mask": model.heads["mask"].clone(channels=8)})
     resnet = ResNet((1, 1, 1, 1), bottleneck=config.stride_in_1x1, base=4, norm=norm, dtype=dtype)
     head = ConvFC(1, 8, 16, norm=norm, dtype=dtype) if convs else TwoFC(16, dtype)
     detector = FasterRCNN(K, ResNetFPN(resnet, FPN(8, dtype=dtype)), head, config, dtype=dtype)
-    return MaskRCNN(detector, MaskHead(K, convs=1, channels=8, dtype=dtype))
+    return RegionHeads(detector, {"mask": MaskHead(K, convs=1, channels=8, dtype=dtype)})
 
 
 def images(count=2, h=64, w=64, seed=0):
@@ -105,7 +105,7 @@ def test_images_without_objects(name):
     assert terms["objectness"] > 0
     assert terms["class"] > 0
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(grads))
-    mask_head = grads["mask_head"]
+    mask_head = grads["heads_mask"]
     assert all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(mask_head))
 
 

@@ -15,7 +15,7 @@ from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, detectron2, read_arrays, to_torch, torchvision
 from jaxseg.weights.pickles import read_pickle
 
-TRANSPOSED = r"conv5_mask$"
+TRANSPOSED = r"(conv5_mask|kps_score_lowres)$"
 
 
 def shapes_of(name):
@@ -27,20 +27,22 @@ def shapes_of(name):
     return jax.tree.map(lambda s: np.broadcast_to(np.float32(0), s.shape), shapes)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_torchvisions_names_and_shapes(version):
+@pytest.mark.parametrize(
+    "name",
+    ["maskrcnn_resnet50_fpn_coco_v1", "maskrcnn_resnet50_fpn_v2_coco_v1", "keypointrcnn_resnet50_fpn_coco_v1"],
+)
+def test_torchvisions_names_and_shapes(name):
     pytest.importorskip("torch")
     import torch
 
     from tests.torchvision_models import import_torchvision
 
     detection = import_torchvision().models.detection
-    build = detection.maskrcnn_resnet50_fpn if version == 1 else detection.maskrcnn_resnet50_fpn_v2
+    build = getattr(detection, name.removesuffix("_coco_v1"))
     with torch.device("meta"):
         state = build(weights=None, weights_backbone=None).state_dict()
     theirs = {name: np.broadcast_to(np.float32(0), tuple(t.shape)) for name, t in state.items() if t.ndim}
     theirs = {name: value.shape for name, value in torchvision.detector_arrays(theirs).items()}
-    name = "maskrcnn_resnet50_fpn_coco_v1" if version == 1 else "maskrcnn_resnet50_fpn_v2_coco_v1"
     ours = to_torch(shapes_of(name), torchvision.RCNN_FPN, transposed=TRANSPOSED, connected=r"^box_head/fc6?$")
     connected = {"roi_heads.box_head.fc6.weight", "roi_heads.box_head.5.weight"}
     assert set(ours) == set(theirs)
@@ -77,9 +79,11 @@ DETECTRON2_NAMES = {
         "rpn/bbox_pred": "proposal_generator.rpn_head.anchor_deltas",
         "box_head/fc7": "roi_heads.box_head.fc2",
         "box_predictor/bbox_pred": "roi_heads.box_predictor.bbox_pred",
-        "mask_head/conv0/conv": "roi_heads.mask_head.mask_fcn1",
-        "mask_head/conv5_mask": "roi_heads.mask_head.deconv",
-        "mask_head/mask_fcn_logits": "roi_heads.mask_head.predictor",
+        "heads_keypoint/conv7": "roi_heads.keypoint_head.conv_fcn8",
+        "heads_keypoint/kps_score_lowres": "roi_heads.keypoint_head.score_lowres",
+        "heads_mask/conv0/conv": "roi_heads.mask_head.mask_fcn1",
+        "heads_mask/conv5_mask": "roi_heads.mask_head.deconv",
+        "heads_mask/mask_fcn_logits": "roi_heads.mask_head.predictor",
     },
     "c4": {
         "detector/backbone/resnet/bn1": "backbone.stem.conv1.norm",
