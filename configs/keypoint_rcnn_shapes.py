@@ -2,6 +2,9 @@
 
     jaxseg train keypoint_rcnn_shapes --workdir runs/keypoint_rcnn_shapes
 
+Measured on 2 CPU cores, on 200 held-out pictures: keypoint AP 0.839 (AP50 0.980), box AP 0.796 after 1500 steps of 16
+pictures, 20 minutes partly beside other work (0.697 after 500).
+
 Every keypoint's sigma is 0.05, about the mean of COCO's: at 28 pixels of size, 2.8 pixels off count 0.6. A shape is
 turned by up to 20 degrees, and its tip bears a dark dot.
 """

@@ -19,8 +19,8 @@ What R-CNN fits to features: :func:`linear_svm` and :func:`ridge_regression`.
 
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`,
 :func:`context_boxes`. Of masks:
-:func:`crop_masks` and :func:`paste_masks`, :func:`keypoint_targets` and
-:func:`keypoints_from_heat_maps`, :func:`largest_component`, :func:`mask_box`.
+:func:`corner_pool`, :func:`corner_targets`, :func:`pair_corners`, :func:`crop_masks` and :func:`paste_masks`,
+:func:`keypoint_targets` and :func:`keypoints_from_heat_maps`, :func:`largest_component`, :func:`mask_box`.
 """
 
 from jaxseg.ops.anchors import anchor_cells, feature_levels, grid_anchors, multibox_anchors
@@ -39,6 +39,7 @@ from jaxseg.ops.boxes import (
 )
 from jaxseg.ops.components import largest_component, mask_box
 from jaxseg.ops.conv import conv
+from jaxseg.ops.corner import Corners, CornerTargets, corner_pool, corner_radius, corner_targets, pair_corners
 from jaxseg.ops.crf import (
     Bilateral,
     CRFOutput,
@@ -81,6 +82,8 @@ __all__ = [
     "POSITIVE",
     "Bilateral",
     "CRFOutput",
+    "CornerTargets",
+    "Corners",
     "Detections",
     "Gaussian",
     "Kept",
@@ -109,6 +112,9 @@ __all__ = [
     "conv",
     "conv_matrix_1d",
     "convert_boxes",
+    "corner_pool",
+    "corner_radius",
+    "corner_targets",
     "crop_masks",
     "crop_resize",
     "decode_boxes",
@@ -135,6 +141,7 @@ __all__ = [
     "multibox_anchors",
     "multilevel_roi_align",
     "nms",
+    "pair_corners",
     "paste_masks",
     "paste_resize",
     "propose",

@@ -39,6 +39,7 @@ OPERATIONS = {
     "bed_of_nails": lambda x: ops.bed_of_nails(x, 2),
     "conv": lambda x: ops.conv(x[None], kernel(3, 3, 3, 4), padding=1)[0],
     "conv_matrix_1d": lambda x: ops.conv_matrix_1d(x[0, 0], 5, 2, 1),
+    "corner_pool": lambda x: ops.corner_pool(x, "left"),
     "crop_resize": lambda x: ops.crop_resize(x, BOX, (4, 3), 0.5),
     "max_pool": lambda x: ops.max_pool(x, 3, 2, 1),
     "max_pool_with_switches": pool_value_plus_switch,
@@ -50,12 +51,15 @@ OPERATIONS = {
     "transposed_conv": lambda x: ops.transposed_conv(x[None], kernel(3, 3, 3, 2), 2, 1, 1)[0],
     "unpool_nearest": lambda x: ops.unpool_nearest(x, 3),
 }
-NOT_OF_AN_IMAGE = {"bilinear_kernel", "context_boxes", "grid_boxes", "switches_to_flat_indices"}
+NOT_OF_AN_IMAGE = {
+    *("bilinear_kernel", "context_boxes", "grid_boxes", "switches_to_flat_indices"),
+    *("corner_radius", "corner_targets", "pair_corners"),
+}
 
 
 def mine():
     """The public functions of the modules that these tests are about."""
-    modules = ("batch_norm", "conv", "crop", "pooling", "resize", "transposed_conv")
+    modules = ("batch_norm", "conv", "corner", "crop", "pooling", "resize", "transposed_conv")
     return {
         n
         for n in ops.__all__
