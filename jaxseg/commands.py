@@ -183,9 +183,11 @@ def models(arguments: argparse.Namespace) -> int:
         given = {"proposals": proposals} if "proposals" in signature(type(model).__call__).parameters else {}
         variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images, **given)
         count = f"{sum(math.prod(x.shape) for x in jax.tree.leaves(variables['params'])) / 1e6:.2f} M"
-        module = type(model).__module__
+        heads = getattr(model, "heads", {})  # of which the paper tells more than the detector's own
+        module = type([model, *heads.values()][-1]).__module__
+        name = type(model).__name__ + (f" ({', '.join(heads)})" if heads else "")
         source = module.replace(".", "/") + ".py"
-        table.add_row(type(model).__name__, PAPERS[module], source, count, f"configs/{file.name}")
+        table.add_row(name, PAPERS[module], source, count, f"configs/{file.name}")
     Console(width=max(160, shutil.get_terminal_size().columns)).print(table)
     return 0
 

@@ -47,6 +47,7 @@ PAPERS = {
     "jaxseg.models.pspnet": "Zhao et al. 2017",
     "jaxseg.models.pyramid_detector": "Sermanet et al. 2014",
     "jaxseg.models.rcnn": "Girshick et al. 2014",
+    "jaxseg.models.region_heads": "He et al. 2017",
     "jaxseg.models.resnet": "He et al. 2016, Zagoruyko & Komodakis 2016",
     "jaxseg.models.sliding_window": "Ciresan et al. 2012",
     "jaxseg.models.unet": "Ronneberger et al. 2015",
