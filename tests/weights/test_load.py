@@ -151,7 +151,7 @@ def test_the_table_is_torchvisions():
     from tests.torchvision_models import import_torchvision
 
     models = import_torchvision().models
-    prefixes = ("resnet", "wide_", "vgg16", "fcn_", "deeplabv3_resn", "fasterrcnn_resnet", "maskrcnn")
+    prefixes = ("resnet", "wide_", "vgg16", "fcn_", "deeplabv3_resn", "fasterrcnn_resnet", "maskrcnn", "keypointrcnn")
     networks = [n for n in models.list_models() if n.startswith(prefixes)]
     theirs = {f"{n}_{w.name}".lower(): w for n in networks for w in models.get_model_weights(n)}
     del theirs["vgg16_imagenet1k_features"]  # its classifier is not a number
