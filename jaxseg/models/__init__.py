@@ -2,6 +2,7 @@
 
 from jaxseg.models.cam import CAMVGG16, CAMResNet
 from jaxseg.models.contextual import ContextualNet
+from jaxseg.models.cornernet import CornerNet, CornerNetHourglass104
 from jaxseg.models.crf_as_rnn import CRFasRNN
 from jaxseg.models.deconvnet import DeconvNet, ProposalWise
 from jaxseg.models.deeplab import DeepLab, DeepLabResNet, DeepLabV1, DeepLabV2, MultiScale, deeplab_v2_resnet101
@@ -29,6 +30,7 @@ from jaxseg.models.unet_resnet import UNetResNet, UNetResNet18, UNetResNet34, UN
 PAPERS = {
     "jaxseg.models.cam": "Zhou et al. 2016, Oquab et al. 2015",
     "jaxseg.models.contextual": "Chen, Qi et al. 2016",
+    "jaxseg.models.cornernet": "Law & Deng 2018",
     "jaxseg.models.crf_as_rnn": "Zheng et al. 2015",
     "jaxseg.models.deconvnet": "Noh et al. 2015",
     "jaxseg.models.deeplab": "Chen, Papandreou et al. 2015, 2018 (v1, v2)",
@@ -69,6 +71,8 @@ __all__ = [
     "CAMResNet",
     "CRFasRNN",
     "ContextualNet",
+    "CornerNet",
+    "CornerNetHourglass104",
     "DeconvNet",
     "DeepLab",
     "DeepLabResNet",

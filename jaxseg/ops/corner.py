@@ -31,67 +31,64 @@ def corner_pool(x: Array, side: Side) -> Array:
     check_image("x", x, 3)
     if side not in get_args(Side):
         raise JaxsegError(f"corner_pool: side is {side!r}; it can be top, left, bottom or right")
-    # Along the first axis, from its end.
-    axis, turn = (0 if side in ("top", "bottom") else 1), side in ("bottom", "right")
-    lines = x.swapaxes(0, axis)
-    lines = lines[::-1] if turn else lines
-    pooled = _reverse_maximum(lines)
-    pooled = pooled[::-1] if turn else pooled
+    axis, from_start = (0 if side in ("top", "bottom") else 1), side in ("bottom", "right")
+    pooled = jnp.asarray(_running_maximum(from_start, x.swapaxes(0, axis)))
     return pooled.swapaxes(0, axis)
 
 
-@jax.custom_vjp
-def _reverse_maximum(x: Array) -> Array:
-    """``y[i] = max(x[i], x[i + 1], ...)``."""
-    return lax.platform_dependent(x, cpu=_walk, default=_double)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _running_maximum(from_start: bool, x: Array) -> Array:
+    """``y[i] = max(x[i], x[i + 1], ...)``; ``from_start``: ``max(..., x[i - 1], x[i])``."""
+    return _maximum_forward(from_start, x)[0]
 
 
-def _walk(x: Array) -> tuple[Array, Array]:
-    """``y``, and where ``x[i]`` is larger than all after it."""
+def _maximum_forward(from_start: bool, x: Array) -> tuple[Array, Array]:
+    return lax.platform_dependent(x, cpu=partial(_walk, from_start), default=partial(_double, from_start))
+
+
+def _walk(from_start: bool, x: Array) -> tuple[Array, Array]:
+    """``y``, and where ``x[i]`` is larger than all before it on the way."""
 
     def step(largest: Array, here: Array) -> tuple[Array, tuple[Array, Array]]:
         new = here > largest
         largest = jnp.where(new, here, largest)
         return largest, (largest, new)
 
-    _, found = lax.scan(step, jnp.full(x.shape[1:], -jnp.inf, x.dtype), x, reverse=True)
-    return found
+    return lax.scan(step, jnp.full(x.shape[1:], -jnp.inf, x.dtype), x, reverse=not from_start)[1]
 
 
-def _double(x: Array) -> tuple[Array, Array]:
+def _double(from_start: bool, x: Array) -> tuple[Array, Array]:
     y, shift = x, 1
     while shift < len(x):
-        y = jnp.maximum(y, _later(y, shift, -jnp.inf))
+        y = jnp.maximum(y, _shifted(y, shift, -jnp.inf, from_start))
         shift *= 2
-    return y, x > _later(y, 1, -jnp.inf)
+    return y, x > _shifted(y, 1, -jnp.inf, from_start)
 
 
-def _later(x: Array, shift: int, fill: float | bool) -> Array:
-    """``x[i + shift]``, beyond the end ``fill``."""
-    return jnp.concatenate([x[shift:], jnp.full_like(x[:shift], fill)])
+def _shifted(x: Array, shift: int, fill: float | bool, from_start: bool) -> Array:
+    """``x[i - shift]`` (``from_start``) or ``x[i + shift]``, and ``fill`` where there is none."""
+    edge = jnp.full_like(x[:shift], fill)
+    return jnp.concatenate([edge, x[:-shift]] if from_start else [x[shift:], edge])
 
 
-def _maximum_forward(x: Array) -> tuple[Array, Array]:
-    return lax.platform_dependent(x, cpu=_walk, default=_double)
+def _maximum_backward(from_start: bool, new: Array, g: Array) -> tuple[Array]:
+    """The gradients of all places that have one maximum, a run after it on the way and itself, are added up there."""
+    walk, double = partial(_walk_back, from_start), partial(_double_back, from_start)
+    return (lax.platform_dependent(new, g, cpu=walk, default=double),)
 
 
-def _maximum_backward(new: Array, g: Array) -> tuple[Array]:
-    """The gradients of all places that have one maximum, a run before it and itself, are added up there."""
-    return (lax.platform_dependent(new, g, cpu=_walk_back, default=_double_back),)
-
-
-def _walk_back(new: Array, g: Array) -> Array:
+def _walk_back(from_start: bool, new: Array, g: Array) -> Array:
     def step(total: Array, here: tuple[Array, Array]) -> tuple[Array, Array]:
         g, new = here
         total = total + g
         return jnp.where(new, 0, total), jnp.where(new, total, 0)
 
-    return lax.scan(step, jnp.zeros_like(g[0]), (g, new))[1]
+    return lax.scan(step, jnp.zeros_like(g[0]), (g, new), reverse=from_start)[1]
 
 
-def _double_back(new: Array, g: Array) -> Array:
+def _double_back(from_start: bool, new: Array, g: Array) -> Array:
     """A sum by segments, each of which ends where ``new``."""
-    before = lambda x, shift, fill: jnp.concatenate([jnp.full_like(x[:shift], fill), x[:-shift]])
+    before = partial(_shifted, from_start=not from_start)
     total, ended, shift = g, before(new, 1, True), 1
     while shift < len(g):
         total = total + jnp.where(ended, 0, before(total, shift, 0))
@@ -100,7 +97,7 @@ def _double_back(new: Array, g: Array) -> Array:
     return jnp.where(new, total, 0)
 
 
-_reverse_maximum.defvjp(_maximum_forward, _maximum_backward)
+_running_maximum.defvjp(_maximum_forward, _maximum_backward)
 
 
 class CornerTargets(NamedTuple):

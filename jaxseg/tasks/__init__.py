@@ -1,8 +1,9 @@
 """What training needs to know of each problem: pure functions, one file a problem."""
 
 from jaxseg.tasks.classification import classification
+from jaxseg.tasks.corners import corner_detection
 from jaxseg.tasks.detection import HEAD_LOSSES, detection
 from jaxseg.tasks.localization import localization
 from jaxseg.tasks.semantic import semantic
 
-__all__ = ["HEAD_LOSSES", "classification", "detection", "localization", "semantic"]
+__all__ = ["HEAD_LOSSES", "classification", "corner_detection", "detection", "localization", "semantic"]

@@ -42,15 +42,18 @@ def test_gradient_is_pytorchs(rng, side):
     np.testing.assert_allclose(got, t.grad, atol=1e-5)
 
 
+@pytest.mark.parametrize("from_start", [False, True])
 @pytest.mark.parametrize("length", [1, 2, 5, 8, 13])
-def test_the_form_for_accelerators_is_the_walk(rng, length):
+def test_the_form_for_accelerators_is_the_walk(rng, length, from_start):
     x = jnp.asarray(rng.integers(0, 6, (length, 4, 2)), jnp.float32)  # with ties
     g = jnp.asarray(rng.normal(size=x.shape), jnp.float32)
-    (y, new), (z, also) = corner._walk(x), corner._double(x)
+    (y, new), (z, also) = corner._walk(from_start, x), corner._double(from_start, x)
     np.testing.assert_array_equal(y, z)
     np.testing.assert_array_equal(new, also)
-    np.testing.assert_allclose(corner._walk_back(new, g), corner._double_back(new, g), atol=1e-5)
-    np.testing.assert_allclose(corner._walk_back(new, g).sum(0), g.sum(0), atol=1e-5)  # nothing is lost
+    np.testing.assert_allclose(
+        corner._walk_back(from_start, new, g), corner._double_back(from_start, new, g), atol=1e-5
+    )
+    np.testing.assert_allclose(corner._walk_back(from_start, new, g).sum(0), g.sum(0), atol=1e-5)  # nothing is lost
 
 
 def iou(a, b):
