@@ -12,7 +12,7 @@ import numpy as np
 from jaxseg import viz
 from jaxseg.config import Experiment
 from jaxseg.data import Cutouts, eval_batches
-from jaxseg.metrics.detections import original_boxes
+from jaxseg.metrics.detections import coco_keypoints, original_boxes, original_keypoints
 from jaxseg.metrics.paste import paste_mask
 from jaxseg.metrics.rle import encode_rle
 from jaxseg.train.evaluate import load_run
@@ -20,12 +20,13 @@ from jaxseg.train.evaluate import load_run
 
 class Found(NamedTuple):
     """The instances in a picture, best first: ``boxes [N, 4]`` in its own pixels, ``scores [N]``, ``classes [N]`` from
-    1 and, of models that draw them, ``masks``, :class:`jaxseg.data.Cutouts`."""
+    1 and, of models that find them, ``masks``, :class:`jaxseg.data.Cutouts`, and ``keypoints [N, P, 3]``, (x, y, 1)."""
 
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
     masks: Cutouts | None
+    keypoints: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,18 @@ class InstancePredictor:
             pasted = [paste_mask(m, b, size) for m, b in zip(predictions["masks"][0][seen], boxes, strict=True)]
             masks = Cutouts(size, np.array([corner for _, corner in pasted]), [bitmap for bitmap, _ in pasted])
         clipped = np.clip(boxes, 0, [size[1], size[0]] * 2).astype(np.float32)
-        return Found(clipped, predictions["scores"][0][seen], predictions["classes"][0][seen], masks)
+        points = predictions.get("keypoints")
+        points = None if points is None else original_keypoints(points[0][seen], batch["matrix"][0])
+        return Found(clipped, predictions["scores"][0][seen], predictions["classes"][0][seen], masks, points)
 
     def draw(self, image: np.ndarray, found: Found) -> np.ndarray:
         """The picture with what was found in it."""
         names = [f"{self.classes[k - 1]} {s:.2f}" for k, s in zip(found.classes, found.scores, strict=True)]
-        return viz.draw_instances(image, found.boxes, found.masks, names)
+        return viz.draw_instances(image, found.boxes, found.masks, names, keypoints=found.keypoints)
 
     def entries(self, found: Found) -> list[dict[str, Any]]:
-        """What was found as a file's worth of plain values: class, score, ``bbox`` (xywh) and ``segmentation`` (COCO's
-        run lengths)."""
+        """What was found as a file's worth of plain values: class, score, ``bbox`` (xywh), ``segmentation`` (COCO's
+        run lengths) and ``keypoints`` (x, y and 1 of each, as COCO has them)."""
         entries = []
         for n, (box, score, kind) in enumerate(zip(found.boxes, found.scores, found.classes, strict=True)):
             x1, y1, x2, y2 = (float(v) for v in box)
@@ -82,6 +85,8 @@ class InstancePredictor:
             if found.masks is not None:
                 corner = (int(found.masks.corners[n, 0]), int(found.masks.corners[n, 1]))
                 entry["segmentation"] = encode_rle(found.masks.bitmaps[n], corner, found.masks.size)
+            if found.keypoints is not None:
+                entry["keypoints"] = coco_keypoints(found.keypoints[n])
             entries.append(entry)
         return entries
 

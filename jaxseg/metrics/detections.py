@@ -61,6 +61,19 @@ def original_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.concatenate([corners.min(1), corners.max(1)], axis=1)
 
 
+def original_keypoints(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Keypoints [..., P, 3] of the network's input in pixels of the original image, float64; as
+    :func:`original_boxes`."""
+    scale, shift = np.diag(matrix[:, :2]), matrix[:, 2]
+    at = (np.asarray(points[..., :2], np.float64) - shift) / scale
+    return np.concatenate([at, np.asarray(points[..., 2:], np.float64)], axis=-1)
+
+
+def coco_keypoints(points: np.ndarray) -> list[float]:
+    """Keypoints [P, 3] in pixels as COCO writes them, the first pixel's middle at 0."""
+    return (points - (0.5, 0.5, 0)).round(4).ravel().tolist()
+
+
 def _collect(predictions: Predictions, batch: Batch, truth: Truth, extras: Sequence[str]) -> State:
     """The detections of a batch; filling rows (``index`` -1) are passed over."""
     _check(predictions, batch, extras)
@@ -102,16 +115,9 @@ def _entries(
             seen = part["masks"][n][:: 1 if matrix[1, 1] > 0 else -1, :: 1 if matrix[0, 0] > 0 else -1]
             entry["segmentation"] = encode_rle(*paste_mask(seen, boxes[n], size), size)
         if "keypoints" in part:
-            entry["keypoints"] = _original_keypoints(part["keypoints"][n], matrix)
+            entry["keypoints"] = coco_keypoints(original_keypoints(part["keypoints"][n], matrix))
         entries.append(entry)
     return entries
-
-
-def _original_keypoints(points: np.ndarray, matrix: np.ndarray) -> list[float]:
-    """Keypoints [P, 3] of the network's input as COCO has them in the original image."""
-    scale, shift = np.diag(matrix[:, :2]), matrix[:, 2]
-    at = (np.asarray(points[:, :2], np.float64) - shift) / scale - 0.5
-    return np.concatenate([at.round(4), np.ones((len(points), 1))], axis=1).ravel().tolist()
 
 
 def _check(predictions: Predictions, batch: Batch, extras: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ class Fixed(nn.Module):
             "classes": jnp.array([2, 1, 1]),
             "valid": jnp.array([True, True, False]),
             "masks": masks,
+            "keypoints": jnp.array([[8.0, 4.0, 1.0], [24.0, 16.0, 1.0]])[None].repeat(3, 0),
         }
         return {key: value[None] for key, value in found.items()}
 
@@ -47,6 +48,9 @@ def test_in_the_pictures_own_pixels(predictor, h, w):
     np.testing.assert_allclose(found.boxes, BOXES[:1] * scale)
     np.testing.assert_array_equal(found.classes, [2])
     np.testing.assert_allclose(found.scores, [0.9])
+    points = np.array([[8 * scale, 4 * scale, 1], [24 * scale, 16 * scale, 1]])
+    np.testing.assert_allclose(found.keypoints, points[None])
+    np.testing.assert_allclose(predictor.entries(found)[0]["keypoints"], (points - [0.5, 0.5, 0]).ravel())
     expected = np.zeros((h, w), bool)
     x1, y1, x2, y2 = BOXES[0] * scale
     expected[int(y1) : int((y1 + y2) / 2), int(x1) : int(x2)] = True
