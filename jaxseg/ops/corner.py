@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops.arguments import check_image
+from jaxseg.ops.arguments import check_image, vary_alike
 from jaxseg.ops.detections import Detections
 from jaxseg.types import Array, JaxsegError
 
@@ -54,7 +54,8 @@ def _walk(from_start: bool, x: Array) -> tuple[Array, Array]:
         largest = jnp.where(new, here, largest)
         return largest, (largest, new)
 
-    return lax.scan(step, jnp.full(x.shape[1:], -jnp.inf, x.dtype), x, reverse=not from_start)[1]
+    lowest, _ = vary_alike(jnp.full(x.shape[1:], -jnp.inf, x.dtype), x)
+    return lax.scan(step, lowest, x, reverse=not from_start)[1]
 
 
 def _double(from_start: bool, x: Array) -> tuple[Array, Array]:
@@ -83,7 +84,8 @@ def _walk_back(from_start: bool, new: Array, g: Array) -> Array:
         total = total + g
         return jnp.where(new, 0, total), jnp.where(new, total, 0)
 
-    return lax.scan(step, jnp.zeros_like(g[0]), (g, new), reverse=from_start)[1]
+    nothing, _ = vary_alike(jnp.zeros(g.shape[1:], g.dtype), g)
+    return lax.scan(step, nothing, (g, new), reverse=from_start)[1]
 
 
 def _double_back(from_start: bool, new: Array, g: Array) -> Array:

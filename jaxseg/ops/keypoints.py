@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxseg.ops.arguments import vary_alike
 from jaxseg.types import Array, JaxsegError
 
 KeypointRule = Literal["resize", "parabola"]
@@ -118,8 +119,8 @@ def _highest_pixel(logits: Array, sides: Array, *, size: tuple[int, int]) -> tup
         better = (value[:, 0] > highest) | ((value[:, 0] == highest) & first)
         return jnp.where(better, value[:, 0], highest), jnp.where(better[:, None], found, place)
 
-    nothing = jnp.full(p, -jnp.inf), jnp.zeros((p, 2), jnp.int32)
-    highest, place = lax.fori_loop(0, across * down, tile, nothing)
+    *nothing, _ = vary_alike(jnp.full(p, -jnp.inf), jnp.zeros((p, 2), jnp.int32), logits)
+    highest, place = lax.fori_loop(0, across * down, tile, tuple(nothing))
     return (place.astype(jnp.float32) + 0.5) / pixels[None], highest
 
 

@@ -4,7 +4,7 @@
 product over all tiles, in place of 36. Dilation d is d^2 images, of each d-th pixel.
 
 Tiles are 4 times the image. So that they stay in the cache, the image is cut into bands of rows, which overlap, and few
-of these are taken at a time: 256 maps of 14x14, 256 channels, take 180 ms so, and 320 ms all at once (XLA's own 441).
+of these are taken at a time: 256 maps of 14x14, 256 channels, take 200 ms so, and 320 ms all at once (XLA's own 440).
 
 Source: Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", section 4.1.
 """
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxseg.ops.arguments import vary_alike
 from jaxseg.types import Array
 
 BLOCK = 1_000_000  # pixels times channels taken at once: the fastest of those tried from 0.1 to 10 million
@@ -73,7 +74,7 @@ class Tiling(NamedTuple):
             images = i * self.images // self.bands + np.arange(self.images)
             rows = i % self.bands * 2 * self.down * spread_h + np.arange(height * spread_h) - top
             rows = jnp.where(rows < 0, h, rows)  # beyond the image, as those after it
-            seen = x.at[images[:, None], rows[None]].get(mode="fill", fill_value=0)
+            seen = jnp.asarray(x).at[images[:, None], rows[None]].get(mode="fill", fill_value=0)
             seen = lax.pad(seen, jnp.zeros((), x.dtype), ((0, 0, 0), (0, 0, 0), (*columns, 0), (0, 0, 0)))
             return seen.reshape(-1, height, spread_h, width, spread_w, c)
 
@@ -135,7 +136,7 @@ def kernel_gradient(x: Array, g: Array, *, dilation: tuple[int, int], before: tu
     def add(n: Array, total: list[Array]) -> list[Array]:
         return [t + product for t, product in zip(total, products(n))]
 
-    nothing = [jnp.zeros((c, o), x.dtype)] * len(_PLACES)
+    nothing = [vary_alike(jnp.zeros((c, o), x.dtype), x)[0]] * len(_PLACES)
     total = lax.fori_loop(0, tiling.blocks, add, nothing) if tiling.blocks > 1 else products(0)
     by_place = dict(zip(_PLACES, total))
     taps = [_weighted(KERNEL.T, u, v, lambda i, j: by_place[i, j]) for u, v in np.ndindex(3, 3)]

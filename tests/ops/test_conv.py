@@ -214,8 +214,14 @@ def test_gradient_of_the_gradient(rng):
     np.testing.assert_allclose(jnp.vdot(jax.grad(slope)(kernel), d), numeric, rtol=2e-2)
 
 
-def test_replicated_kernel_gets_the_summed_gradient_under_shard_map(rng):
+@pytest.mark.parametrize("form", ["plain", "Winograd"])
+def test_replicated_kernel_gets_the_summed_gradient_under_shard_map(rng, monkeypatch, form):
     x, kernel, how = make(rng, "3x3")
+    if form == "Winograd":
+        for name, value in {"LEAST_CHANNELS": 1, "LEAST_PRODUCTS": 0, "MOST_IN_TILES": 9}.items():
+            monkeypatch.setattr(conv_cpu, name, value)
+        monkeypatch.setattr(winograd_cpu, "BLOCK", 1)  # several blocks, whose sum is carried along
+    assert geometry_of(how).form(x, kernel) == form
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 
     def loss(kernel, x):

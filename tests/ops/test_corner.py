@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from jaxseg import ops
 from jaxseg.ops import corner
@@ -54,6 +55,14 @@ def test_the_form_for_accelerators_is_the_walk(rng, length, from_start):
         corner._walk_back(from_start, new, g), corner._double_back(from_start, new, g), atol=1e-5
     )
     np.testing.assert_allclose(corner._walk_back(from_start, new, g).sum(0), g.sum(0), atol=1e-5)  # nothing is lost
+
+
+def test_under_shard_map(rng):
+    x = rng.normal(size=(2, 6, 5, 3)).astype(np.float32)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    slope = jax.grad(lambda x: jnp.sum(jax.vmap(partial(ops.corner_pool, side="left"))(x) ** 2))
+    spread = jax.shard_map(slope, mesh=mesh, in_specs=PartitionSpec("data"), out_specs=PartitionSpec("data"))
+    np.testing.assert_allclose(jax.jit(spread)(x), slope(x), rtol=1e-5)
 
 
 def iou(a, b):
