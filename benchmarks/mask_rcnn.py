@@ -35,71 +35,75 @@ from jaxseg.train.parallel import compiler_options, give_back_memory
 K, R, D = 90, 1000, 100
 
 
-def our_stages(size: int):
-    """``(name -> call without arguments, whole predict, seconds to compile the whole, its bytes)``."""
-    # Random weights' scores are all alike: every candidate counts, as many as a trained network's would.
-    model = MaskRCNNResNet50(K)
-    detector = model.detector.clone(config=model.detector.config._replace(score_threshold=0.0, candidates=2000))
-    model = model.clone(detector=detector)
-    images = jnp.asarray(np.random.default_rng(0).uniform(size=(1, size, size, 3)), jnp.float32)
-    sizes = jnp.array([[size, size]])
-    variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), images)
+class Parts:
+    """A Mask R-CNN's stages as functions of its variables, each of what the ones before it gave; and the whole."""
 
-    def bound(v):
-        return model.bind(v)
+    def __init__(self, size: int):
+        # Random weights' scores are all alike: every candidate counts, as many as a trained network's would.
+        model = MaskRCNNResNet50(K)
+        detector = model.detector.clone(config=model.detector.config._replace(score_threshold=0.0, candidates=2000))
+        self.model, self.size, self.sizes = model.clone(detector=detector), size, jnp.array([[size, size]])
 
-    def features(v, x):
-        d = bound(v).detector
-        levels = d.backbone(normalized(d.config, x, sizes), train=False)
-        return levels
+    def detector(self, v):
+        return self.model.bind(v).detector
 
-    def heads(v, levels):
-        return bound(v).detector.rpn(levels)
+    def features(self, v, x):
+        d = self.detector(v)
+        return d.backbone(normalized(d.config, x, self.sizes), train=False)
 
-    def propose(v, levels, logits, deltas):
-        d = bound(v).detector
-        return d._propose(logits, deltas, d._anchors((size, size), levels), sizes, False)
+    def score(self, v, levels):
+        return self.detector(v).rpn(levels)
 
-    def align(v, levels, boxes, side):
-        return bound(v).detector.roi_features(levels, boxes, side)
+    def propose(self, v, levels, logits, deltas):
+        d = self.detector(v)
+        return d._propose(logits, deltas, d._anchors((self.size, self.size), levels), self.sizes, False)
 
-    def box_head(v, x):
-        d = bound(v).detector
+    def align(self, v, levels, boxes, side):
+        return self.detector(v).roi_features(levels, boxes, side)
+
+    def classify(self, v, x):
+        d = self.detector(v)
         return flattened(lambda x: d.box_predictor(d.box_head(x, False)), x)
 
-    def detect(v, scores, deltas, p):
-        detect = jax.vmap(partial(detections, model.detector.config))
-        return detect(jax.nn.softmax(scores)[..., 1:], deltas, p.boxes, p.valid, sizes)
+    def detect(self, v, scores, deltas, p):
+        detect = jax.vmap(partial(detections, self.model.detector.config))
+        return detect(jax.nn.softmax(scores)[..., 1:], deltas, p.boxes, p.valid, self.sizes)
 
-    def mask_head(v, x, classes):
-        return jax.nn.sigmoid(jax.vmap(of_class)(flattened(bound(v).heads["mask"], x, False), classes))
+    def draw(self, v, x, classes):
+        masks = flattened(self.model.bind(v).heads["mask"], x, False)
+        return jax.nn.sigmoid(jax.vmap(of_class)(masks, classes))
 
-    def paste(masks, boxes):
-        return ops.paste_masks(masks[0], boxes[0], (size, size), rule="torchvision")
+    def paste(self, masks, boxes):
+        return ops.paste_masks(masks[0], boxes[0], (self.size, self.size), rule="torchvision")
 
-    def predict(v, x):
-        found = model.apply(v, x, sizes, train=False)
-        return paste(found["masks"], found["boxes"]), found["boxes"], found["scores"], found["classes"]
+    def predict(self, v, x):
+        found = self.model.apply(v, x, self.sizes, train=False)
+        return self.paste(found["masks"], found["boxes"]), found["boxes"], found["scores"], found["classes"]
 
-    stages, results = {}, {}
+
+def our_stages(size: int):
+    """``(name -> call without arguments, whole predict, seconds to compile the whole, its bytes)``."""
+    parts = Parts(size)
+    images = jnp.asarray(np.random.default_rng(0).uniform(size=(1, size, size, 3)), jnp.float32)
+    variables = jax.jit(partial(parts.model.init, train=False))(jax.random.key(0), images)
+    stages = {}
 
     def stage(name, f, *args, **static):
         program = jax.jit(partial(f, **static)).lower(*args).compile()
-        results[name] = program(*args)
         stages[name] = lambda: jax.block_until_ready(program(*args))
-        return results[name]
+        return program(*args)
 
-    levels = stage("backbone, FPN", features, variables, images)
-    logits, deltas = stage("proposal network", heads, variables, levels)
-    p = stage("proposals, NMS", propose, variables, levels, logits, deltas)
-    x = stage("RoIAlign 7x7", align, variables, levels, p.boxes, side=7)
-    scores, transforms = stage("box head", box_head, variables, x)
-    found = stage("detections, NMS", detect, variables, scores, transforms, p)
-    x = stage("RoIAlign 14x14", align, variables, levels, found.boxes, side=14)
-    masks = stage("mask head", mask_head, variables, x, found.classes)
-    stage("paste", paste, masks, found.boxes)
+    levels = stage("backbone, FPN", parts.features, variables, images)
+    logits, deltas = stage("proposal network", parts.score, variables, levels)
+    p = stage("proposals, NMS", parts.propose, variables, levels, logits, deltas)
+    x = stage("RoIAlign 7x7", parts.align, variables, levels, p.boxes, side=7)
+    scores, transforms = stage("box head", parts.classify, variables, x)
+    found = stage("detections, NMS", parts.detect, variables, scores, transforms, p)
+    x = stage("RoIAlign 14x14", parts.align, variables, levels, found.boxes, side=14)
+    masks = stage("mask head", parts.draw, variables, x, found.classes)
+    stage("paste", parts.paste, masks, found.boxes)
     start = time.perf_counter()
-    program = jax.jit(predict).lower(variables, images).compile()
+    program = jax.jit(parts.predict).lower(variables, images).compile()
     seconds = time.perf_counter() - start
     stages["all"] = lambda: jax.block_until_ready(program(variables, images))
     return stages, seconds, program.memory_analysis().temp_size_in_bytes

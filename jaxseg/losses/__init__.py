@@ -14,7 +14,7 @@ from jaxseg.losses.binary import binary_cross_entropy
 from jaxseg.losses.border import unet_weight_map
 from jaxseg.losses.box import l1, l2, smooth_l1
 from jaxseg.losses.class_weights import frequency_weights
-from jaxseg.losses.corner import corner_focal_loss, corner_offset_loss, pull_push_loss
+from jaxseg.losses.corner import corner_focal_loss, pull_push_loss
 from jaxseg.losses.detection import mask_loss, roi_losses, rpn_losses
 from jaxseg.losses.keypoint import keypoint_loss
 from jaxseg.losses.mixed import cross_entropy_and_dice
@@ -27,7 +27,6 @@ __all__ = [
     "binary_cross_entropy",
     "check_labels",
     "corner_focal_loss",
-    "corner_offset_loss",
     "cross_entropy",
     "cross_entropy_and_dice",
     "dice",

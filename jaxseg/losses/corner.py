@@ -1,10 +1,11 @@
-"""CornerNet's losses (Law & Deng 2018, sections 3.2 and 3.3), of a whole batch."""
+"""CornerNet's losses (Law & Deng 2018, sections 3.2 and 3.3), of a whole batch. That of the offsets (equation 3) is
+:func:`jaxseg.losses.smooth_l1`."""
 
 import jax
 import jax.numpy as jnp
 
 from jaxseg.losses.reduce import divide_by_total
-from jaxseg.types import Array, JaxsegError, mean_over_devices
+from jaxseg.types import Array, JaxsegError
 
 
 def corner_focal_loss(logits: Array, heat: Array, *, alpha: float = 2.0, beta: float = 4.0) -> Array:
@@ -22,8 +23,7 @@ def corner_focal_loss(logits: Array, heat: Array, *, alpha: float = 2.0, beta: f
     p, corner = jax.nn.sigmoid(z), heat == 1
     missed = jax.nn.sigmoid(-z) ** alpha * jax.nn.softplus(-z)
     seen = (1 - heat) ** beta * p**alpha * jax.nn.softplus(z)
-    count = mean_over_devices(jnp.sum(corner, dtype=jnp.float32))
-    return jnp.sum(jnp.where(corner, missed, seen)) / jnp.maximum(count, 1)
+    return divide_by_total(jnp.sum(jnp.where(corner, missed, seen)), corner.astype(jnp.float32))
 
 
 def pull_push_loss(first: Array, second: Array, valid: Array, *, margin: float = 1.0) -> tuple[Array, Array]:
@@ -49,20 +49,3 @@ def pull_push_loss(first: Array, second: Array, valid: Array, *, margin: float =
     apart = jnp.abs(middle[:, :, None] - middle[:, None])
     push = jnp.sum(jnp.where(two, jnp.maximum(margin - apart, 0), 0), axis=(1, 2))
     return jnp.mean(pull), jnp.mean(push / jnp.maximum(count * (count - 1), 1))
-
-
-def corner_offset_loss(offset: Array, targets: Array, valid: Array) -> Array:
-    """Smooth L1 of what rounding lost, at the true corners, over their number (equation 3).
-
-    Args:
-      offset, targets: ``[B, N, 2]``.
-      valid: ``[B, N]``.
-    """
-    if offset.shape != targets.shape or offset.shape != (*valid.shape, 2):
-        raise JaxsegError(
-            f"corner_offset_loss: offset {list(offset.shape)}, targets {list(targets.shape)} and valid "
-            f"{list(valid.shape)}; expected [B, N, 2] twice and [B, N]"
-        )
-    off = jnp.abs(jnp.where(valid[..., None], offset.astype(jnp.float32) - targets, 0))
-    each = jnp.where(off < 1, 0.5 * off**2, off - 0.5).sum(-1)
-    return divide_by_total(each.sum(), valid.astype(jnp.float32))

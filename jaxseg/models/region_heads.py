@@ -43,7 +43,13 @@ class RegionHeads(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Array, sizes: Array | None = None, targets: Any = None, proposals: Any = None, *, train=False
+        self,
+        images: Array,
+        sizes: Array | None = None,
+        targets: Any = None,
+        proposals: Any = None,
+        *,
+        train: bool = False,
     ) -> Outputs:
         outputs = self.detector(images, sizes, targets, proposals, train=train)
         if not train:

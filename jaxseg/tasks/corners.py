@@ -26,7 +26,7 @@ def corner_detection(
 
     A batch holds ``image`` [B, H, W, 3], ``size`` [B, 2] and ``instances`` (``Data.max_instances``). ``L = heat + pull
     * pull loss + push * push loss + offset``, of both kinds of corners, a mean over the network's hourglasses
-    (:func:`jaxseg.losses.corner_focal_loss`, ``pull_push_loss``, ``corner_offset_loss``). ``stride``: pixels between
+    (:func:`jaxseg.losses.corner_focal_loss`, ``pull_push_loss``, ``smooth_l1``). ``stride``: pixels between
     two places of its maps; ``min_overlap``: see :func:`jaxseg.ops.corner_targets`. A crowd is no object, and
     background.
 
@@ -53,7 +53,7 @@ def _loss(
             found = maps[kind][stack]
             terms["heat"] += losses.corner_focal_loss(found.logits, wanted.heat)
             offset = _at(found.offset, wanted.place)
-            terms["offset"] += losses.corner_offset_loss(offset, wanted.offset, valid)
+            terms["offset"] += losses.smooth_l1(offset, wanted.offset, valid)
             tags.append(_at(found.embedding[..., None], wanted.place)[..., 0])
         pull, push = losses.pull_push_loss(tags[0], tags[1], valid)
         terms |= {"pull": terms["pull"] + weights[0] * pull, "push": terms["push"] + weights[1] * push}

@@ -115,7 +115,7 @@ def _draw(
         ]
         panels = {"image": image[:h, :w], "prediction": _panel(image, (h, w), found, seen, names, config)}
         if "instances" in batch:
-            truth = {key: np.asarray(value[i]) for key, value in batch["instances"].items()}
+            truth = {key: np.asarray(value[i]) for key, value in batch["instances"].items() if key in predictions}
             names = [classes[k - 1] for k in truth["classes"][truth["valid"]]]
             panels["truth"] = _panel(image, (h, w), truth, truth["valid"], names, config)
         rows.append(panels)

@@ -57,7 +57,7 @@ def test_every_exported_loss_is_under_the_contract():
     # tests/losses/test_binary.py, test_box.py, test_detection.py, test_keypoint.py, test_corner.py
     no_softmax = {
         *("binary_cross_entropy", "l1", "l2", "mask_loss", "roi_losses", "rpn_losses", "smooth_l1", "keypoint_loss"),
-        *("corner_focal_loss", "corner_offset_loss", "pull_push_loss"),
+        *("corner_focal_loss", "pull_push_loss"),
     }
     assert tested == set(losses.__all__) - helpers - sums_of_these - no_softmax
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxseg import losses
-from jaxseg.types import JaxsegError
+from jaxseg.types import DATA_AXIS, JaxsegError
 
 
 def test_focal_loss_is_equation_1():
@@ -44,27 +44,21 @@ def test_pull_and_push_are_equations_4_and_5():
     assert push == pytest.approx(np.mean(pushes), rel=1e-5)
 
 
-def test_offsets_are_pytorchs_smooth_l1():
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(2)
-    offset, targets = rng.normal(size=(2, 2, 5, 2)).astype(np.float32)
-    valid = rng.uniform(size=(2, 5)) < 0.6
-    want = torch.nn.functional.smooth_l1_loss(
-        torch.tensor(offset[valid]), torch.tensor(targets[valid]), reduction="sum"
-    )
-    assert losses.corner_offset_loss(offset, targets, valid) == pytest.approx(float(want) / valid.sum(), rel=1e-5)
+def test_over_devices_the_mean_is_the_whole_batchs():
+    """One of two devices sees no corner."""
+    rng = np.random.default_rng(3)
+    logits, heat = rng.normal(size=(2, 1, 4, 4, 2)).astype(np.float32), np.zeros((2, 1, 4, 4, 2), np.float32)
+    heat[0, 0, 1, 2, 0] = 1
+    apart = jax.vmap(losses.corner_focal_loss, axis_name=DATA_AXIS)(logits, heat)
+    together = losses.corner_focal_loss(logits.reshape(2, 4, 4, 2), heat.reshape(2, 4, 4, 2))
+    np.testing.assert_allclose(apart.mean(), together, rtol=1e-6)
 
 
-def test_nothing_to_find_has_no_embedding_and_no_offset_to_learn():
-    none = np.zeros((2, 4), bool)
-    bad = np.full((2, 4), np.nan, np.float32)
-    for loss, at in (
-        (lambda x: sum(losses.pull_push_loss(x, x, none)), bad),
-        (lambda x: losses.corner_offset_loss(x, x, none), np.stack([bad, bad], -1)),
-    ):
-        value, gradient = jax.value_and_grad(loss)(at)
-        assert value == 0
-        np.testing.assert_array_equal(gradient, 0)
+def test_nothing_to_find_has_no_embedding_to_learn():
+    none, bad = np.zeros((2, 4), bool), np.full((2, 4), np.nan, np.float32)
+    value, gradient = jax.value_and_grad(lambda x: sum(losses.pull_push_loss(x, x, none)))(bad)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)
 
 
 def test_what_is_refused():
@@ -73,5 +67,3 @@ def test_what_is_refused():
         losses.corner_focal_loss(x, x[:, 1:])
     with pytest.raises(JaxsegError, match=r"\[B, N\]"):
         losses.pull_push_loss(x, x, np.ones((1, 3), bool))
-    with pytest.raises(JaxsegError, match=r"\[B, N, 2\]"):
-        losses.corner_offset_loss(x, x, np.ones((1, 4), bool))
