@@ -65,7 +65,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Every picture gives ``NAME.png``, what was found drawn on it, and ``NAME_label.png``, the classes, or, of
-    instances, ``NAME.json``; a bad picture is told and passed over, and the exit code is then 2."""
+    instances, ``NAME.json``; of segments that and ``NAME_segments.png``, whose colours are their ids. A bad picture is
+    told and passed over, and the exit code is then 2."""
     from jaxseg.train.build import noted_experiment
 
     about = {noted_experiment(workdir).task.about for workdir in arguments.workdir}
@@ -73,9 +74,11 @@ def predict(arguments: argparse.Namespace) -> int:
         return _predict_pixels(arguments)
     if about == {"instances"} and len(arguments.workdir) == 1:
         return _predict_instances(arguments)
+    if about == {"segments"} and len(arguments.workdir) == 1:
+        return _predict_segments(arguments)
     raise JaxsegError(
         f"--workdir {' '.join(map(str, arguments.workdir))}: predict labels pixels, by one run or several, or finds "
-        "instances, by one run; what a run says of whole pictures, jaxseg eval draws"
+        "instances or segments, by one run; what a run says of whole pictures, jaxseg eval draws"
     )
 
 
@@ -104,10 +107,7 @@ def _predict_instances(arguments: argparse.Namespace) -> int:
     from jaxseg.infer import InstancePredictor
     from jaxseg.train.checkpoint import write_json
 
-    if arguments.tile is not None or arguments.crf is not None or arguments.flip or arguments.scales != (1.0,):
-        raise JaxsegError(
-            "--tile, --scales, --flip and --crf are of label maps; this run finds instances: leave them out"
-        )
+    _refuse_options_of_labels(arguments)
     predictor = InstancePredictor.load(arguments.workdir[0], arguments.checkpoint)
 
     def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
@@ -118,6 +118,33 @@ def _predict_instances(arguments: argparse.Namespace) -> int:
         print(arguments.out / f"{file.stem}.json")
 
     return _each_picture(arguments.images, draw)
+
+
+def _predict_segments(arguments: argparse.Namespace) -> int:
+    from jaxseg.data import write_png
+    from jaxseg.data.panoptic import colours_of_ids
+    from jaxseg.infer import SegmentPredictor
+    from jaxseg.train.checkpoint import write_json
+
+    _refuse_options_of_labels(arguments)
+    predictor = SegmentPredictor.load(arguments.workdir[0], arguments.checkpoint)
+
+    def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
+        found = predictor(image)
+        watch(1.0)
+        print(write_png(arguments.out / f"{file.stem}.png", predictor.draw(image, found)))
+        print(write_png(arguments.out / f"{file.stem}_segments.png", colours_of_ids(found.panoptic.ids)))
+        write_json(arguments.out / f"{file.stem}.json", predictor.entries(found))
+        print(arguments.out / f"{file.stem}.json")
+
+    return _each_picture(arguments.images, draw)
+
+
+def _refuse_options_of_labels(arguments: argparse.Namespace) -> None:
+    if arguments.tile is not None or arguments.crf is not None or arguments.flip or arguments.scales != (1.0,):
+        raise JaxsegError(
+            "--tile, --scales, --flip and --crf are of label maps; this run finds no such map: leave them out"
+        )
 
 
 def _each_picture(images: Sequence[Path], draw: Callable[[Path, np.ndarray, Callable[[float], None]], None]) -> int:

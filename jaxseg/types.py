@@ -70,7 +70,8 @@ class Task(NamedTuple):
     ``inputs(batch) -> positional arguments of the model``; ``loss(outputs, batch) -> (scalar, terms)``;
     ``predict(outputs, batch) -> predictions``; ``metric``; ``draw(batch, predictions) -> uint8 picture`` (on the
     host); ``main_metric``: the name, among what the metric computes, by which the best checkpoint is kept; ``about``:
-    what is predicted of a picture, a label for each pixel, its instances, or something of the picture as a whole.
+    what is predicted of a picture, a label for each pixel, its instances, segments of both kinds, or something of the
+    picture as a whole.
     """
 
     inputs: Callable[[Batch], tuple[Any, ...]]
@@ -79,7 +80,7 @@ class Task(NamedTuple):
     metric: Metric
     draw: Callable[..., Any]
     main_metric: str
-    about: Literal["pixels", "instances", "picture"] = "pixels"
+    about: Literal["pixels", "instances", "segments", "picture"] = "pixels"
 
 
 class JaxsegError(ValueError):

@@ -12,6 +12,7 @@ from jaxseg.data.image_labels import MainObject, Present
 from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.memory import InMemory
+from jaxseg.data.panoptic import CocoPanoptic, WithBackground, panoptic_truth, write_coco_panoptic
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
 from jaxseg.data.proposals import Propose, best_proposals, edge_proposals
 from jaxseg.data.region_crops import RegionCrops, warp_region
@@ -31,6 +32,7 @@ __all__ = [
     "Augment",
     "ByAspect",
     "Coco",
+    "CocoPanoptic",
     "Cutouts",
     "Folder",
     "InMemory",
@@ -46,6 +48,7 @@ __all__ = [
     "Subset",
     "Tfds",
     "Voc",
+    "WithBackground",
     "apply_warp",
     "best_proposals",
     "camvid",
@@ -60,6 +63,7 @@ __all__ = [
     "graph_segmentation",
     "oxford_iiit_pet",
     "pad_instances",
+    "panoptic_truth",
     "prefetch_to_device",
     "read_image",
     "read_mask",
@@ -70,5 +74,6 @@ __all__ = [
     "to_coco",
     "train_batches",
     "warp_region",
+    "write_coco_panoptic",
     "write_png",
 ]

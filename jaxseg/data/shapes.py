@@ -95,6 +95,11 @@ class Shapes:
         return THINGS
 
     @property
+    def stuff(self) -> tuple[str, ...]:
+        """Names of the labels that are no things."""
+        return STUFF
+
+    @property
     def palette(self) -> np.ndarray:
         """[K, 3] uint8 colours to draw labels with."""
         return np.frombuffer(bytes.fromhex(_PALETTE), np.uint8).reshape(-1, 3).copy()

@@ -5,16 +5,19 @@ from jaxseg.infer.instances import Found, InstancePredictor
 from jaxseg.infer.predictor import Ensemble, Predictor
 from jaxseg.infer.progress import PictureProgress
 from jaxseg.infer.refine import CRF, Refined
+from jaxseg.infer.segments import FoundSegments, SegmentPredictor
 from jaxseg.infer.tiles import Tiles, tiled
 
 __all__ = [
     "CRF",
     "Ensemble",
     "Found",
+    "FoundSegments",
     "InstancePredictor",
     "PictureProgress",
     "Predictor",
     "Refined",
+    "SegmentPredictor",
     "Tiles",
     "average_views",
     "tiled",

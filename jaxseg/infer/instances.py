@@ -16,6 +16,7 @@ from jaxseg.metrics.detections import coco_keypoints, original_boxes, original_k
 from jaxseg.metrics.paste import paste_mask
 from jaxseg.metrics.rle import encode_rle
 from jaxseg.train.evaluate import load_run
+from jaxseg.types import Batch
 
 
 class Found(NamedTuple):
@@ -55,8 +56,7 @@ class InstancePredictor:
 
     def __call__(self, image: np.ndarray) -> Found:
         """``image [H, W, 3]`` uint8 -> what is in it."""
-        e = self.experiment
-        batch = next(eval_batches([{"image": image, "name": ""}], e.data.prepare, batch_size=1, num_threads=0))
+        batch = one_picture(self.experiment, image)
         predictions = jax.device_get(self._predict(self.variables, batch))
         seen = predictions["valid"][0] & (predictions["scores"][0] >= self.min_score)
         boxes = original_boxes(predictions["boxes"][0][seen], batch["matrix"][0])
@@ -92,8 +92,20 @@ class InstancePredictor:
 
     @cached_property
     def _predict(self) -> Callable[[Any, Any], Any]:
-        def predict(variables: Any, batch: Any) -> Any:
-            outputs: Any = self.experiment.model.apply(variables, *self.experiment.task.inputs(batch), train=False)
-            return self.experiment.task.predict(outputs, batch)
+        return prediction_program(self.experiment)
 
-        return jax.jit(predict)
+
+def one_picture(experiment: Experiment, image: np.ndarray) -> Batch:
+    """The batch that ``image [H, W, 3]`` uint8 alone makes."""
+    sample = {"image": image, "name": ""}
+    return next(eval_batches([sample], experiment.data.prepare, batch_size=1, num_threads=0))
+
+
+def prediction_program(experiment: Experiment) -> Callable[[Any, Any], Any]:
+    """``(variables, batch) -> predictions``, compiled."""
+
+    def predict(variables: Any, batch: Any) -> Any:
+        outputs: Any = experiment.model.apply(variables, *experiment.task.inputs(batch), train=False)
+        return experiment.task.predict(outputs, batch)
+
+    return jax.jit(predict)

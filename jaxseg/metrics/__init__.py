@@ -19,10 +19,12 @@ from jaxseg.metrics.confusion import confusion_matrix, segmentation_metric
 from jaxseg.metrics.detections import Truth, coco_results
 from jaxseg.metrics.labels import check_labels, split_void
 from jaxseg.metrics.localization import localization_metric, paired_iou, pck_metric, weak_localization_metric
+from jaxseg.metrics.panoptic import Panoptic, panoptic_counts, panoptic_metric, panoptic_quality
 from jaxseg.metrics.paste import paste_mask
 from jaxseg.metrics.voc import voc_metric
 
 __all__ = [
+    "Panoptic",
     "Truth",
     "accuracy_metric",
     "average_precision_metric",
@@ -35,6 +37,9 @@ __all__ = [
     "confusion_matrix",
     "localization_metric",
     "paired_iou",
+    "panoptic_counts",
+    "panoptic_metric",
+    "panoptic_quality",
     "paste_mask",
     "pck_metric",
     "segmentation_metric",

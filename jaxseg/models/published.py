@@ -13,6 +13,7 @@ from flax import linen as nn
 from jaxseg.models import faster_rcnn as faster
 from jaxseg.models import keypoint_rcnn as keypoint
 from jaxseg.models import mask_rcnn as mask
+from jaxseg.models import panoptic_fpn as panoptic
 from jaxseg.nn import DETECTRON2, DETECTRON2_KEYPOINTS, TORCHVISION, ResNet50, ResNet101
 from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, load
@@ -40,6 +41,9 @@ DETECTORS: dict[str, Callable[..., nn.Module]] = {
     "keypoint_rcnn_r_50_fpn_1x": partial(keypoint.keypoint_rcnn, config=DETECTRON2_KEYPOINTS),
     "keypoint_rcnn_r_50_fpn_3x": partial(keypoint.keypoint_rcnn, config=DETECTRON2_KEYPOINTS),
     "keypoint_rcnn_r_101_fpn_3x": partial(keypoint.keypoint_rcnn, config=DETECTRON2_KEYPOINTS),
+    "panoptic_fpn_r_50_1x": panoptic.panoptic_fpn,
+    "panoptic_fpn_r_50_3x": panoptic.panoptic_fpn,
+    "panoptic_fpn_r_101_3x": panoptic.panoptic_fpn,
 }
 """Name, as in ``jaxseg.weights.PUBLISHED`` -> network, but for its number of classes."""
 

@@ -18,9 +18,9 @@ Of boxes: :func:`box_iou` and its kin, :func:`encode_boxes` and :func:`decode_bo
 What R-CNN fits to features: :func:`linear_svm` and :func:`ridge_regression`.
 
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`,
-:func:`context_boxes`. Of masks:
-:func:`corner_pool`, :func:`corner_targets`, :func:`pair_corners`, :func:`crop_masks` and :func:`paste_masks`,
-:func:`keypoint_targets` and :func:`keypoints_from_heat_maps`, :func:`largest_component`, :func:`mask_box`.
+:func:`context_boxes`. Of corners: :func:`corner_pool`, :func:`corner_targets`, :func:`pair_corners`. Of keypoints:
+:func:`keypoint_targets`, :func:`keypoints_from_heat_maps`. Of masks: :func:`crop_masks`, :func:`paste_masks`,
+:func:`merge_segments`, :func:`largest_component`, :func:`mask_box`.
 """
 
 from jaxseg.ops.anchors import anchor_cells, feature_levels, grid_anchors, multibox_anchors
@@ -62,6 +62,7 @@ from jaxseg.ops.masks import crop_masks, paste_masks
 from jaxseg.ops.matching import NEGATIVE, NEUTRAL, POSITIVE, Matches, Sample, match, sample
 from jaxseg.ops.mean_shift import MeanShift, mean_shift
 from jaxseg.ops.nms import Kept, SoftlyKept, batched_nms, nms, soft_nms
+from jaxseg.ops.panoptic import Segments, merge_segments
 from jaxseg.ops.pooling import (
     adaptive_avg_pool,
     avg_pool,
@@ -94,6 +95,7 @@ __all__ = [
     "Pairwise",
     "Proposals",
     "Sample",
+    "Segments",
     "SoftlyKept",
     "adaptive_avg_pool",
     "anchor_cells",
@@ -138,6 +140,7 @@ __all__ = [
     "max_pool_with_switches",
     "max_unpool",
     "mean_shift",
+    "merge_segments",
     "multibox_anchors",
     "multilevel_roi_align",
     "nms",

@@ -4,6 +4,7 @@ from jaxseg.tasks.classification import classification
 from jaxseg.tasks.corners import corner_detection
 from jaxseg.tasks.detection import HEAD_LOSSES, detection
 from jaxseg.tasks.localization import localization
+from jaxseg.tasks.panoptic import panoptic
 from jaxseg.tasks.semantic import semantic
 
-__all__ = ["HEAD_LOSSES", "classification", "corner_detection", "detection", "localization", "semantic"]
+__all__ = ["HEAD_LOSSES", "classification", "corner_detection", "detection", "localization", "panoptic", "semantic"]

@@ -1,6 +1,6 @@
 """Pictures for people: overlays with a legend, contact sheets of predictions beside the truth, curves."""
 
-from jaxseg.viz.instances import draw_instances, instance_colours
+from jaxseg.viz.instances import draw_instances, draw_segments, instance_colours
 from jaxseg.viz.marks import PREDICTION, TRUTH, annotate, heat_map
 from jaxseg.viz.overlay import (
     colorize,
@@ -19,6 +19,7 @@ __all__ = [
     "contact_sheet",
     "default_palette",
     "draw_instances",
+    "draw_segments",
     "heat_map",
     "instance_colours",
     "overlay",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxseg.viz.overlay import INK, to_uint8
+from jaxseg.viz.overlay import INK, PAPER, default_palette, overlay, to_uint8
 
 MOST_NAMED = 30  # more names than that would hide the picture
 
@@ -68,6 +68,46 @@ def draw_instances(
             if seen > 0:
                 x, y = x * scale, y * scale
                 draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=tuple(fill), outline=tuple(int(c) for c in rim))
+    return np.asarray(canvas)
+
+
+def draw_segments(
+    image: np.ndarray,
+    ids: np.ndarray,
+    classes: Any,
+    scores: Any = None,
+    *,
+    stuff: Sequence[str],
+    things: Sequence[str],
+    palette: Any = None,
+    width: int | None = None,
+) -> np.ndarray:
+    """``image [H, W, 3]`` with its segments ``ids [H, W]`` (0: none), named: segment s + 1 has ``classes[s]``, a place
+    in ``stuff`` and then ``things``, and of things ``scores[s]`` is written beside the name.
+
+    Stuff has its colour in ``palette [K, 3]``, each thing one of its own. ``width``: as in :func:`draw_instances`.
+    """
+    h, w = image.shape[:2]
+    size = (w, h) if width is None else (width, max(1, round(h * width / w)))
+    rows, columns = (np.arange(n) * m // n for n, m in ((size[1], h), (size[0], w)))
+    ids, classes = np.asarray(ids)[rows[:, None], columns[None]], np.asarray(classes)
+    shown = [s for s in np.unique(ids).tolist() if s]
+    plain = default_palette(len(stuff) + len(things)) if palette is None else np.asarray(palette)
+    own = iter(instance_colours(len(shown)))
+    colours = np.array([plain[k] if (k := classes[s - 1]) < len(stuff) else next(own) for s in shown]).reshape(-1, 3)
+    label = np.where(ids > 0, np.searchsorted([*shown, 2**31], ids), len(shown))
+    picture = Image.fromarray(to_uint8(image)).resize(size, Image.Resampling.BILINEAR)
+    canvas = Image.fromarray(overlay(np.asarray(picture), label, colours))
+    draw, font, names = ImageDraw.Draw(canvas), ImageFont.load_default(11), (*stuff, *things)
+    for s in shown if len(shown) <= MOST_NAMED else ():
+        kind = int(classes[s - 1])
+        text = names[kind] if scores is None or kind < len(stuff) else f"{names[kind]} {scores[s - 1]:.2f}"
+        pixels = np.argwhere(ids == s)
+        y, x = pixels[np.argmin(np.sum((pixels - np.median(pixels, axis=0)) ** 2, axis=1))].tolist()
+        box = draw.textbbox((0, 0), text, font=font)
+        place = (min(max(x - box[2] / 2, 1), max(size[0] - box[2] - 1, 1)), min(max(y - 6, 0), size[1] - 13))
+        draw.rectangle(draw.textbbox(place, text, font=font), fill=INK)
+        draw.text(place, text, fill=PAPER, font=font)
     return np.asarray(canvas)
 
 

@@ -25,6 +25,7 @@ def _resnet(ours: str, theirs: str) -> Patterns:
 
 
 _HEADS: Patterns = (
+    (r"^instances/", ""),
     (r"^detector/", ""),
     (r"^heads_(mask|keypoint)/", r"\1_head/"),
     (r"^rpn/conv0$", "proposal_generator/rpn_head/conv"),
@@ -46,7 +47,16 @@ RCNN_FPN: Patterns = (
     *((rf"^backbone/fpn/layer{n}$", f"backbone/fpn_output{n + 2}") for n in range(4)),
     *_resnet("backbone/resnet", "backbone/bottom_up"),
 )
-"""faster_rcnn and mask_rcnn_R_50_FPN and R_101_FPN."""
+"""faster_rcnn, mask_rcnn and keypoint_rcnn_R_50_FPN and R_101_FPN."""
+
+PANOPTIC_FPN: Patterns = (
+    # Between two convolutions of a level there is one that enlarges.
+    *((rf"^semantic/p(\d)_{n}/conv$", rf"sem_seg_head/p\1/{2 * n}") for n in range(3)),
+    *((rf"^semantic/p(\d)_{n}/bn/group$", rf"sem_seg_head/p\1/{2 * n}/norm") for n in range(3)),
+    (r"^semantic/predictor$", "sem_seg_head/predictor"),
+    *RCNN_FPN,
+)
+"""panoptic_fpn_R_50 and R_101."""
 
 RCNN_ONE_LEVEL: Patterns = (
     *_HEADS,

@@ -91,6 +91,16 @@ _COCO_THINGS = (
     "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
+COCO_STUFF = (
+    "banner", "blanket", "bridge", "cardboard", "counter", "curtain", "door-stuff", "floor-wood", "flower", "fruit",
+    "gravel", "house", "light", "mirror-stuff", "net", "pillow", "platform", "playingfield", "railroad", "river",
+    "road", "roof", "sand", "sea", "shelf", "snow", "stairs", "tent", "towel", "wall-brick", "wall-stone", "wall-tile",
+    "wall-wood", "water-other", "window-blind", "window-other", "tree-merged", "fence-merged", "ceiling-merged",
+    "sky-other-merged", "cabinet-merged", "table-merged", "floor-other-merged", "pavement-merged", "mountain-merged",
+    "grass-merged", "dirt-merged", "paper-merged", "food-other-merged", "building-other-merged", "rock-merged",
+    "wall-other-merged", "rug-merged",
+)  # fmt: skip
+"""The 53 classes of stuff of COCO's panoptic task, in the order of their ids: class s of the panoptic networks."""
 _COCO_IDS_OF_NOTHING = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 
 
@@ -131,21 +141,28 @@ def _torchvision_detector(network: str, digits: str, version: int, box: float, m
 
 
 def _detectron2_detector(
-    network: str, file: str, box: float, mask: float | None = None, keypoint: float | None = None
+    network: str,
+    file: str,
+    box: float,
+    mask: float | None = None,
+    keypoint: float | None = None,
+    pq: float | None = None,
 ) -> Weights:
     """Of these files nobody has published a checksum."""
-    kind = "Keypoints" if keypoint else "InstanceSegmentation" if mask else "Detection"
+    kind = (
+        "PanopticSegmentation" if pq else "Keypoints" if keypoint else "InstanceSegmentation" if mask else "Detection"
+    )
     mean, scale = (123.675 / 255, 116.28 / 255, 103.53 / 255), (1 / 255, 1 / 255, 1 / 255)
     return Weights(
         network.lower(),
         f"https://dl.fbaipublicfiles.com/detectron2/COCO-{kind}/{network}/{file}.pkl",
         "",
-        detectron2.RCNN_FPN if "FPN" in network else detectron2.RCNN_ONE_LEVEL,
-        r"^roi_heads\.(box_predictor|mask_head\.predictor|keypoint_head\.score_lowres)\.",
+        detectron2.PANOPTIC_FPN if pq else detectron2.RCNN_FPN if "FPN" in network else detectron2.RCNN_ONE_LEVEL,
+        r"^sem_seg_head\.predictor\.|^roi_heads\.(box_predictor|mask_head\.predictor|keypoint_head\.score_lowres)\.",
         Preset(1 if keypoint else 80, 800, None, _COCO_THINGS[: 1 if keypoint else 80], mean, scale),
         Card(
             "COCO-val2017",
-            {key: n for key, n in (("box_map", box), ("mask_map", mask), ("kp_map", keypoint)) if n},
+            {key: n for key, n in (("box_map", box), ("mask_map", mask), ("kp_map", keypoint), ("pq", pq)) if n},
             "detectron2's model zoo: github.com/facebookresearch/detectron2/blob/main/MODEL_ZOO.md",
             "CC BY-SA 3.0 (detectron2's models)",
         ),
@@ -192,6 +209,9 @@ _ALL = (
     _detectron2_detector("keypoint_rcnn_R_50_FPN_1x", "137261548/model_final_04e291", 53.6, keypoint=64.0),
     _detectron2_detector("keypoint_rcnn_R_50_FPN_3x", "137849621/model_final_a6e10b", 55.4, keypoint=65.5),
     _detectron2_detector("keypoint_rcnn_R_101_FPN_3x", "138363331/model_final_997cc7", 56.4, keypoint=66.1),
+    _detectron2_detector("panoptic_fpn_R_50_1x", "139514544/model_final_dbfeb4", 37.6, 34.7, pq=39.4),
+    _detectron2_detector("panoptic_fpn_R_50_3x", "139514569/model_final_c10459", 40.0, 36.5, pq=41.5),
+    _detectron2_detector("panoptic_fpn_R_101_3x", "139514519/model_final_cafdb1", 42.4, 38.5, pq=43.0),
 )
 PUBLISHED = {weights.name: weights for weights in _ALL}
 """Every published file that :func:`jaxseg.weights.fetch` knows, by name."""

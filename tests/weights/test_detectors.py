@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from functools import partial
 
 import jax
@@ -85,6 +86,14 @@ DETECTRON2_NAMES = {
         "heads_mask/conv5_mask": "roi_heads.mask_head.deconv",
         "heads_mask/mask_fcn_logits": "roi_heads.mask_head.predictor",
     },
+    "panoptic": {
+        "instances/detector/backbone/fpn/inner0": "backbone.fpn_lateral2",
+        "instances/heads_mask/conv0/conv": "roi_heads.mask_head.mask_fcn1",
+        "semantic/p2_0/conv": "sem_seg_head.p2.0",
+        "semantic/p4_1/conv": "sem_seg_head.p4.2",
+        "semantic/p5_2/bn/group": "sem_seg_head.p5.4.norm",
+        "semantic/predictor": "sem_seg_head.predictor",
+    },
     "c4": {
         "detector/backbone/resnet/bn1": "backbone.stem.conv1.norm",
         "backbone/resnet/layer3_5/conv2": "backbone.res4.5.conv2",
@@ -96,7 +105,11 @@ DETECTRON2_NAMES = {
 
 @pytest.mark.parametrize("kind", DETECTRON2_NAMES)
 def test_detectron2s_names(kind):
-    patterns = detectron2.RCNN_FPN if kind == "fpn" else detectron2.RCNN_ONE_LEVEL
+    patterns = {
+        "fpn": detectron2.RCNN_FPN,
+        "panoptic": detectron2.PANOPTIC_FPN,
+        "c4": detectron2.RCNN_ONE_LEVEL,
+    }[kind]
     for ours, theirs in DETECTRON2_NAMES[kind].items():
         *folders, last = ours.split("/")
         tree = {last: {"bias": np.zeros(1)}}
@@ -126,7 +139,7 @@ def test_every_array_of_a_published_detector_has_a_name_of_its_own(name):
     names = to_torch(variables, PUBLISHED[name].patterns, transposed=TRANSPOSED)
     assert len(names) == len(jax.tree.leaves(variables))
     # Nothing of ours is left in them.
-    assert not [n for n in names if "_bn" in n or "resnet" in n or "detector" in n or "region_stage" in n]
+    assert not [n for n in names if re.search(r"_bn|resnet|detector|region_stage|instances|semantic", n)]
 
 
 def small_detector(num_classes, *_, **settings):
