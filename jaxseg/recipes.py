@@ -27,9 +27,10 @@ VGG16_RATES = (("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1))
 layers."""
 
 
-def begin_on_vgg16(file: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Fresh ``variables`` with VGG-16's convolutions from a ``file`` that was trained on BGR images."""
-    return with_vgg16(variables, read_vgg16(file, bgr=True))
+def begin_on_vgg16(file: str, variables: Mapping[str, Any], part: str = "vgg") -> dict[str, Any]:
+    """Fresh ``variables`` with VGG-16's convolutions, at the path ``part`` of the model, from a ``file`` that was
+    trained on BGR images."""
+    return with_vgg16(variables, read_vgg16(file, bgr=True), part)
 
 
 SHAPES_RCNN = TORCHVISION._replace(
@@ -47,25 +48,27 @@ SHAPES_RCNN = TORCHVISION._replace(
 
 def detector_on_shapes(
     model: nn.Module,
-    task: Callable[[Shapes], Task],
+    task: Callable[[Any], Task],
     *,
     tiny: bool = False,
     steps: int = 1500,
     mask_side: int | None = None,
+    source: Callable[[Shapes], Any] = lambda shapes: shapes,
 ) -> Experiment:
     """A detector on the built-in drawn shapes, 64x64: trained by AdamW on 4000 pictures, ``steps`` of 16, and judged on
     200 others, the source that ``task`` is made with. ``mask_side``: of masks in their boxes, for models that learn
-    them.
+    them. ``source``: what is made of the shapes first.
     """
-    train, val = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
+    shapes = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
+    train, val = map(source, shapes)
     return Experiment(
         model=model,
         task=task(val),
         data=Data(
             train=train,
             val=val,
-            augment=Augment(size=train.size, scale=(1.0, 1.0)),
-            prepare=Resize(val.size),
+            augment=Augment(size=shapes[0].size, scale=(1.0, 1.0)),
+            prepare=Resize(shapes[1].size),
             max_instances=6,
             mask_side=mask_side,
         ),

@@ -37,11 +37,13 @@ for rows that only fill up the last batch), and what the task needs: ``label`` [
 ``instances``, or ``proposals``: ``boxes`` [B, R, 4], best first, and ``valid`` [B, R]."""
 Instances = dict[str, Any]
 """``boxes`` [N, 4], ``classes`` [N] (from 1), ``masks`` [N, H, W] or [N, M, M], ``keypoints`` [N, P, 3],
-``valid`` [N] on the device."""
+``tokens`` [N, T], a caption each, ``valid`` [N] on the device."""
 Outputs = dict[str, Any]
 """What a model returns: named arrays, ``logits`` [B, H, W, K] always among those of a semantic model."""
 Predictions = dict[str, Any]
 
+NO_WORD, START, END, UNKNOWN_WORD = 0, 1, 2, 3
+"""Tokens of captions that are no words; those of words come after them."""
 VOID = 255
 UNKNOWN = -1
 DATA_AXIS = "data"

@@ -2,6 +2,7 @@
 needed.
 """
 
+from jaxseg.data.captions import Vocabulary, WithTokens, caption_truth
 from jaxseg.data.coco import Coco, coco_truth, to_coco
 from jaxseg.data.crops import ObjectCrop, PixelWindow, regions
 from jaxseg.data.cutouts import Cutouts
@@ -21,6 +22,7 @@ from jaxseg.data.shapes import Shapes
 from jaxseg.data.split import Subset, split
 from jaxseg.data.tfds import COCO_CLASSES, Tfds, cityscapes, coco_instances, oxford_iiit_pet
 from jaxseg.data.transforms import Augment, ByAspect, Pad, Resize, apply_warp
+from jaxseg.data.visual_genome import VisualGenome
 from jaxseg.data.voc import VOC_CLASSES, Voc
 from jaxseg.metrics.labels import check_labels
 
@@ -47,11 +49,15 @@ __all__ = [
     "Shapes",
     "Subset",
     "Tfds",
+    "VisualGenome",
     "Voc",
+    "Vocabulary",
     "WithBackground",
+    "WithTokens",
     "apply_warp",
     "best_proposals",
     "camvid",
+    "caption_truth",
     "check_labels",
     "cityscapes",
     "class_frequencies",

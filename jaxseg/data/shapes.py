@@ -64,8 +64,8 @@ class Shapes:
     mask; ``classes`` [N] int32 from 1, index into ``things`` plus one; ``masks`` [N, H, W] bool, visible
     pixels only; ``keypoints`` [N, 4, 3] float32, named by ``keypoint_names``, visibility 2 seen, 1 behind a
     nearer thing, 0 outside the image (then x = y = 0); ``captions`` [N] strings such as ``a small red
-    star``; ``flip_pairs``, the keypoints that change places in a mirror. A thing's tip bears a dark dot, so
-    that its rotation can be seen.
+    star on brick`` (what most of it lies on); ``flip_pairs``, the keypoints that change places in a mirror. A
+    thing's tip bears a dark dot, so that its rotation can be seen.
     """
 
     split: Literal["train", "val"] = "train"
@@ -105,6 +105,11 @@ class Shapes:
         return np.frombuffer(bytes.fromhex(_PALETTE), np.uint8).reshape(-1, 3).copy()
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """Every word of the instances' captions."""
+        return ("a", "small", "medium", "large", *_COLOURS, *THINGS, "on", *STUFF)
+
+    @property
     def keypoint_names(self) -> tuple[str, ...]:
         """Names of the P keypoints."""
         return KEYPOINT_NAMES
@@ -130,15 +135,15 @@ class Shapes:
         light = draw.direction(rng.random())
         things = _arrange(height, width, self.count, rng)
         owner = np.full((height, width), -1, np.int8)
-        ground = int(np.argmax(np.bincount(label.ravel(), minlength=len(STUFF))))
+        ground = label.copy()
         for k, thing in enumerate(things):
             _draw_thing(pixels, label, owner, k, thing, light, rng)
-        instances = _instances(owner, things, min(height, width))
+        instances = _instances(owner, things, ground)
         return {
             "image": _expose(pixels, light, rng),
             "label": label,
             "instances": instances,
-            "caption": _caption(instances, STUFF[ground]),
+            "caption": _caption(instances, STUFF[_most(ground)]),
             "name": f"shapes-{self.split}-{self.seed}-{index:06d}",
         }
 
@@ -254,9 +259,9 @@ def _expose(pixels: np.ndarray, light: tuple[float, float], rng: np.random.Gener
     return np.clip(lit + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
-def _instances(owner: np.ndarray, things: list[_Thing], side: int) -> dict[str, Any]:
+def _instances(owner: np.ndarray, things: list[_Thing], ground: np.ndarray) -> dict[str, Any]:
     """What is seen of each thing, those that show MIN_VISIBLE pixels or more."""
-    height, width = owner.shape
+    (height, width), side = owner.shape, min(owner.shape)
     masks = owner[None] == np.arange(len(things), dtype=np.int8)[:, None, None]
     seen = [k for k in range(len(things)) if np.count_nonzero(masks[k]) >= MIN_VISIBLE]
     points = np.zeros((len(seen), len(KEYPOINT_NAMES), 3), np.float32)
@@ -267,7 +272,7 @@ def _instances(owner: np.ndarray, things: list[_Thing], side: int) -> dict[str, 
             if 0 <= px < width and 0 <= py < height:
                 points[n, p] = px, py, 1 if owner[int(py), int(px)] > k else 2
         size = "small" if t.radius < 0.2 * side else "large" if t.radius > 0.24 * side else "medium"
-        captions.append(f"a {size} {t.colour} {THINGS[t.kind]}")
+        captions.append(f"a {size} {t.colour} {THINGS[t.kind]} on {STUFF[_most(ground[masks[k]])]}")
     masks = masks[seen]
     return {
         "boxes": tight_boxes(masks),
@@ -279,6 +284,11 @@ def _instances(owner: np.ndarray, things: list[_Thing], side: int) -> dict[str, 
     }
 
 
+def _most(ground: np.ndarray) -> int:
+    """The stuff that most pixels are of."""
+    return int(np.argmax(np.bincount(ground.ravel(), minlength=len(STUFF))))
+
+
 def _caption(instances: dict[str, Any], ground: str) -> str:
     """One line: the two largest things, how they stand to each other, and the ground."""
     count = len(instances["classes"])
@@ -287,10 +297,11 @@ def _caption(instances: dict[str, Any], ground: str) -> str:
     boxes = instances["boxes"]
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     order = np.argsort(-area, kind="stable")
-    first = instances["captions"][order[0]]
+    names = [caption.rsplit(" on ", 1)[0] for caption in instances["captions"]]
+    first = names[order[0]]
     if count == 1:
         return f"{first} on {ground}"
     a, b = boxes[order[0]], boxes[order[1]]
     dx, dy = abs(a[0] + a[2] - b[0] - b[2]), a[1] + a[3] - b[1] - b[3]
     relation = "beside" if dx > abs(dy) else "above" if dy < 0 else "below"
-    return f"{first} {relation} {instances['captions'][order[1]]} on {ground}"
+    return f"{first} {relation} {names[order[1]]} on {ground}"

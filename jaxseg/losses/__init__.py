@@ -13,6 +13,7 @@ region: vmap them over a batch, and average with :func:`weighted_mean`.
 from jaxseg.losses.binary import binary_cross_entropy
 from jaxseg.losses.border import unet_weight_map
 from jaxseg.losses.box import l1, l2, smooth_l1
+from jaxseg.losses.caption import caption_loss
 from jaxseg.losses.class_weights import frequency_weights
 from jaxseg.losses.corner import corner_focal_loss, pull_push_loss
 from jaxseg.losses.detection import mask_loss, roi_losses, rpn_losses
@@ -25,6 +26,7 @@ from jaxseg.metrics.labels import check_labels, split_void
 
 __all__ = [
     "binary_cross_entropy",
+    "caption_loss",
     "check_labels",
     "corner_focal_loss",
     "cross_entropy",

@@ -12,6 +12,7 @@ devices: start from a replicated ``init()`` and read any one copy; do not ``merg
 """
 
 from jaxseg.metrics.boundary import boundary_counts, boundary_metric
+from jaxseg.metrics.captions import caption_metric, caption_scores, meteor
 from jaxseg.metrics.classification import accuracy_metric, average_precision_metric
 from jaxseg.metrics.coco import coco_metric
 from jaxseg.metrics.combine import combine
@@ -30,12 +31,15 @@ __all__ = [
     "average_precision_metric",
     "boundary_counts",
     "boundary_metric",
+    "caption_metric",
+    "caption_scores",
     "check_labels",
     "coco_metric",
     "coco_results",
     "combine",
     "confusion_matrix",
     "localization_metric",
+    "meteor",
     "paired_iou",
     "panoptic_counts",
     "panoptic_metric",

@@ -8,6 +8,7 @@ from jaxseg.models.deconvnet import DeconvNet, ProposalWise
 from jaxseg.models.deeplab import DeepLab, DeepLabResNet, DeepLabV1, DeepLabV2, MultiScale, deeplab_v2_resnet101
 from jaxseg.models.deeplab_v3 import DeepLabV3, DeepLabV3ResNet50, DeepLabV3ResNet101
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus, DeepLabV3PlusResNet50, DeepLabV3PlusResNet101
+from jaxseg.models.densecap import CaptionHead, DenseCapVGG16
 from jaxseg.models.fast_rcnn import FastRCNN, FastRCNNVGG16
 from jaxseg.models.faster_rcnn import FasterRCNN, FasterRCNNResNet50, FasterRCNNResNet101, ProposerAndDetector
 from jaxseg.models.fcn import FCN, FCN8s, FCN16s, FCN32s, FCNResNet, FCNResNet50, FCNResNet101
@@ -37,6 +38,7 @@ PAPERS = {
     "jaxseg.models.deeplab": "Chen, Papandreou et al. 2015, 2018 (v1, v2)",
     "jaxseg.models.deeplab_v3": "Chen et al. 2017",
     "jaxseg.models.deeplab_v3_plus": "Chen et al. 2018",
+    "jaxseg.models.densecap": "Johnson et al. 2016",
     "jaxseg.models.fast_rcnn": "Girshick 2015",
     "jaxseg.models.faster_rcnn": "Ren et al. 2015, Lin et al. 2017",
     "jaxseg.models.fcn": "Long et al. 2015",
@@ -72,6 +74,7 @@ __all__ = [
     "RCNNVGG16",
     "CAMResNet",
     "CRFasRNN",
+    "CaptionHead",
     "ContextualNet",
     "CornerNet",
     "CornerNetHourglass104",
@@ -86,6 +89,7 @@ __all__ = [
     "DeepLabV3PlusResNet101",
     "DeepLabV3ResNet50",
     "DeepLabV3ResNet101",
+    "DenseCapVGG16",
     "FCN8s",
     "FCN16s",
     "FCN32s",

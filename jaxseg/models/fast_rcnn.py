@@ -160,7 +160,7 @@ def roi_targets(
     key = jax.random.fold_in(key, 1)
     chosen = ops.sample(key, label, count=c.roi_samples, positive_fraction=c.roi_positive_fraction)
     boxes, index = boxes[chosen.indices], matches.index[chosen.indices]
-    targets = ops.encode_boxes(truth["boxes"][index], boxes, c.box_weights)
+    targets = ops.encode_boxes(truth["boxes"][index], jax.lax.stop_gradient(boxes), c.box_weights)
     return {
         "boxes": jnp.where(chosen.valid[:, None], boxes, 0),
         "valid": chosen.valid,

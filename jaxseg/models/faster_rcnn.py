@@ -38,12 +38,14 @@ class RPNHead(nn.Module):
 
     anchors: int
     convs: int = 1
+    features: int | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, levels: tuple[Array, ...]) -> tuple[list[Array], list[Array]]:
         conv = partial(Conv, kernel_init=nn.initializers.normal(0.01), dtype=self.dtype)
-        hidden = [conv(levels[0].shape[-1], 3, padding=1, name=f"conv{i}") for i in range(self.convs)]
+        width = self.features or levels[0].shape[-1]
+        hidden = [conv(width, 3, padding=1, name=f"conv{i}") for i in range(self.convs)]
         cls_logits, bbox_pred = conv(self.anchors, 1, name="cls_logits"), conv(4 * self.anchors, 1, name="bbox_pred")
         logits, deltas = [], []
         for x in levels:
@@ -67,7 +69,8 @@ class FasterRCNN(nn.Module):
 
     ``backbone``: normalised images whose sides are multiples of its ``multiple`` -> levels, of its ``strides``; regions
     are read from the first ``roi_levels``. ``region_stage``, if there is one: RoI features ``[R, h, w, C]`` -> the
-    same, for all heads. ``box_head``: those -> ``[R, F]``.
+    same, for all heads. ``box_head``: those -> ``[R, F]``. ``rpn_features``: channels of the proposal network, by
+    default the levels'.
     """
 
     num_classes: int
@@ -76,6 +79,7 @@ class FasterRCNN(nn.Module):
     config: RCNNConfig = TORCHVISION
     region_stage: Any = None
     rpn_convs: int = 1
+    rpn_features: int | None = None
     box_size: int = 7
     dtype: Any = jnp.float32
 
@@ -83,7 +87,9 @@ class FasterRCNN(nn.Module):
         sizes, strides = self.config.anchor_sizes, self.backbone.strides
         if len(sizes) != len(strides):
             raise JaxsegError(f"anchor_sizes has {len(sizes)} levels, the backbone {len(strides)}; give one tuple each")
-        self.rpn = RPNHead(len(sizes[0]) * len(self.config.anchor_ratios), self.rpn_convs, self.dtype)
+        self.rpn = RPNHead(
+            len(sizes[0]) * len(self.config.anchor_ratios), self.rpn_convs, self.rpn_features, self.dtype
+        )
         self.box_predictor = BoxPredictor(self.num_classes, self.config.normal_predictor, self.dtype)
 
     def __call__(
@@ -148,6 +154,10 @@ class FasterRCNN(nn.Module):
         )
         return jax.vmap(align)(levels[:count], boxes, level - first)
 
+    def codes(self, features: Array, train: bool) -> Array:
+        """``[B, R, F]``: what the box head makes of regions ``[B, R, h, w, C]`` of its size."""
+        return flattened(self.box_head, features, train)
+
     def _classify(self, features: Array, train: bool) -> tuple[Array, Array]:
         """Scores ``[B, R, K + 1]`` and transforms ``[B, R, K, 4]`` of regions."""
         return flattened(lambda x: self.box_predictor(self.box_head(x, train)), features)
@@ -169,6 +179,7 @@ class FasterRCNN(nn.Module):
             post_nms=c.post_nms[when],
             iou_threshold=c.rpn_nms_threshold,
             min_size=c.rpn_min_size,
+            differentiable=c.differentiable_proposals,
         )
         return jax.vmap(lambda scores, transforms, size: propose(scores, transforms, anchors, size))(
             logits, deltas, sizes

@@ -8,6 +8,7 @@ from jaxseg.nn.rcnn_config import (
     DETECTRON2_KEYPOINTS,
     GIRSHICK_2014,
     GIRSHICK_2015,
+    JOHNSON_2016,
     TORCHVISION,
     RCNNConfig,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "GIRSHICK_2014",
     "GIRSHICK_2015",
     "IMAGENET",
+    "JOHNSON_2016",
     "TORCHVISION",
     "VGG16",
     "Conv",

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jaxseg import ops
 from jaxseg.nn.layers import Conv, Norm, NormKind
 from jaxseg.nn.resnet import ResNet
+from jaxseg.nn.vgg import VGG16
 from jaxseg.types import Array
 
 xavier_uniform = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")  # Caffe2's, of fan-in alone
@@ -86,6 +87,20 @@ class ResNetLevel(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> tuple[Array, ...]:
         return (self.resnet(x, train=train)[self.layer],)
+
+
+class VGGLevel(nn.Module):
+    """``[B, H, W, 3]`` normalised -> one level of stride 16: the last map of a VGG-16 of four poolings."""
+
+    vgg: VGG16
+
+    strides = (16,)
+    roi_levels = 1
+    multiple = 1
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> tuple[Array, ...]:
+        return (self.vgg(x, train=train)["conv5"],)
 
 
 class RegionStage(nn.Module):

@@ -7,7 +7,7 @@ R-CNN's, which have no proposal network.
 
 from typing import Literal, NamedTuple
 
-from jaxseg.nn.layers import IMAGENET, Normalization
+from jaxseg.nn.layers import CAFFE, IMAGENET, Normalization
 
 
 class RCNNConfig(NamedTuple):
@@ -39,6 +39,7 @@ class RCNNConfig(NamedTuple):
     post_nms: tuple[int, int] = (2000, 1000)
     rpn_nms_threshold: float = 0.7
     rpn_min_size: float = 1e-3
+    differentiable_proposals: bool = False  # the heads' losses move the proposals, through the regions that they see
     # RoIs that the heads are trained on.
     roi_positive: float = 0.5
     roi_negative: float = 0.5
@@ -101,6 +102,28 @@ DETECTRON2_C4 = DETECTRON2._replace(
 
 DETECTRON2_KEYPOINTS = DETECTRON2._replace(post_nms=(1500, 1000), box_beta=0.5)
 """``detectron2``: Base-Keypoint-RCNN-FPN.yaml."""
+
+JOHNSON_2016 = RCNNConfig(
+    normalization=CAFFE,
+    anchor_sizes=((64, 128, 256, 512),),
+    rpn_beta=1.0,
+    pre_nms=(6000, 6000),
+    post_nms=(1000, 300),
+    differentiable_proposals=True,
+    roi_positive=0.7,
+    roi_negative=0.3,
+    roi_samples=256,
+    roi_positive_fraction=0.5,
+    aligned=True,
+    sampling_ratio=1,
+    box_weights=(1.0, 1.0, 1.0, 1.0),
+    box_beta=1.0,
+    score_threshold=0.0,
+    nms_threshold=0.3,
+    detections=100,
+)
+"""Johnson, Karpathy & Fei-Fei 2016, sections 3.2 and 3.3: twelve anchors a place, both stages by IoU of 0.7 and 0.3,
+half of 256 regions positive, transforms not normalised, 300 proposals, and proposals' coordinates that learn."""
 
 GIRSHICK_2014 = RCNNConfig(
     box_weights=(1.0, 1.0, 1.0, 1.0),

@@ -15,7 +15,8 @@ Of boxes: :func:`box_iou` and its kin, :func:`encode_boxes` and :func:`decode_bo
 :func:`grid_anchors`, :func:`multibox_anchors`; :func:`match` and :func:`sample`; :func:`nms`, :func:`batched_nms`,
 :func:`soft_nms`; :func:`roi_align`, :func:`roi_pool` and, on a pyramid, :func:`multilevel_roi_align` with
 :func:`feature_levels`. A detector's two steps made of them: :func:`propose` and :func:`detect`.
-What R-CNN fits to features: :func:`linear_svm` and :func:`ridge_regression`.
+What R-CNN fits to features: :func:`linear_svm` and :func:`ridge_regression`. Of words: :func:`greedy_decode`,
+:func:`beam_decode`.
 
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`,
 :func:`context_boxes`. Of corners: :func:`corner_pool`, :func:`corner_targets`, :func:`pair_corners`. Of keypoints:
@@ -55,6 +56,7 @@ from jaxseg.ops.crf import (
     unary_from_probabilities,
 )
 from jaxseg.ops.crop import context_boxes, crop_resize, grid_boxes, paste_resize
+from jaxseg.ops.decode import Sequences, beam_decode, greedy_decode
 from jaxseg.ops.detections import Detections, Proposals, detect, propose
 from jaxseg.ops.keypoints import keypoint_targets, keypoints_from_heat_maps
 from jaxseg.ops.linear import Linear, linear_svm, ridge_regression
@@ -96,12 +98,14 @@ __all__ = [
     "Proposals",
     "Sample",
     "Segments",
+    "Sequences",
     "SoftlyKept",
     "adaptive_avg_pool",
     "anchor_cells",
     "avg_pool",
     "batch_norm",
     "batched_nms",
+    "beam_decode",
     "bed_of_nails",
     "bilinear_kernel",
     "box_area",
@@ -127,6 +131,7 @@ __all__ = [
     "exact_filter",
     "feature_levels",
     "generalized_box_iou",
+    "greedy_decode",
     "grid_anchors",
     "grid_boxes",
     "keypoint_targets",

@@ -38,6 +38,7 @@ def propose(
     post_nms: int,
     iou_threshold: float = 0.7,
     min_size: float = 1e-3,
+    differentiable: bool = False,
 ) -> Proposals:
     """A region proposal network's best boxes (Ren et al. 2015, section 3.1; one level after another, Lin et al. 2017,
     section 4.1): of each level the best ``pre_nms`` are decoded and clipped to the image, those left without size are
@@ -47,9 +48,11 @@ def propose(
       scores, deltas, anchors: of L levels, ``[A_l]``, ``[A_l, 4]`` and ``[A_l, 4]``.
       size: height and width of the image.
       min_size: in pixels, of either side; 0 for any above 0.
+      differentiable: the boxes of those chosen have a gradient toward ``deltas``.
 
     Returns:
-      :class:`Proposals` with R = ``post_nms``, or fewer where the levels together give fewer. No gradient.
+      :class:`Proposals` with R = ``post_nms``, or fewer where the levels together give fewer. No gradient,
+      unless ``differentiable``.
     """
     if not len(scores) == len(deltas) == len(anchors) > 0 or min(pre_nms, post_nms) < 1:
         raise JaxsegError(
@@ -63,7 +66,7 @@ def propose(
                 f"propose: scores {score.shape}, deltas {delta.shape}, anchors {anchor.shape}; expected [A] and [A, 4]"
             )
         best, index = lax.top_k(lax.stop_gradient(score).astype(jnp.float32), min(pre_nms, len(score)))
-        delta = lax.stop_gradient(delta)[index].astype(jnp.float32)
+        delta = (delta if differentiable else lax.stop_gradient(delta))[index].astype(jnp.float32)
         boxes = clip_boxes(decode_boxes(delta, jnp.asarray(anchor)[index]), size)
         best = jnp.where(_has_size(boxes, min_size), best, -jnp.inf)
         kept = nms(boxes, best, iou_threshold, max_outputs=min(post_nms, len(index)))

@@ -12,7 +12,11 @@ from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
 from jaxseg.types import Array, Batch, Metric, Outputs, Predictions, Task
 
-HEAD_LOSSES: Mapping[str, Callable[..., Array]] = {"mask": losses.mask_loss, "keypoint": losses.keypoint_loss}
+HEAD_LOSSES: Mapping[str, Callable[..., Array]] = {
+    "mask": losses.mask_loss,
+    "keypoint": losses.keypoint_loss,
+    "caption": losses.caption_loss,
+}
 """The loss of each head, by its name in :class:`jaxseg.models.RegionHeads`."""
 
 _PANEL = 320  # pixels across
@@ -27,6 +31,8 @@ def detection(
     shown_score: float = 0.5,
     learnt: Literal["all", "proposals", "regions"] = "all",
     heads: Mapping[str, Callable[..., Array]] = HEAD_LOSSES,
+    weights: Mapping[str, float] | None = None,
+    words: Any = None,
 ) -> Task:
     """The task of finding the objects of ``classes`` (without background), by a detector of regions.
 
@@ -34,22 +40,23 @@ def detection(
     least as many as any picture shows) and, for R-CNN and Fast R-CNN, ``proposals`` (:class:`jaxseg.data.Propose`). The
     loss is the sum of objectness and box of the proposal network (:func:`jaxseg.losses.rpn_losses`) where the model has
     one, class and box of the regions (``roi_losses``) and of its further heads (:class:`jaxseg.models.RegionHeads`)
-    those that ``heads`` has for their names. ``config`` is the model's own: betas and divisors are in it.
+    those that ``heads`` has for their names; ``weights`` of these terms, by name, are 1 unless told. ``config`` is the
+    model's own: betas and divisors are in it.
 
     Predictions: ``boxes`` [B, D, 4] in pixels of the batch's image, ``scores``, ``classes`` from 1, ``valid`` [B, D]
-    and what the heads predict: ``masks`` [B, D, M, M], probabilities within the boxes, ``keypoints`` [B, D, P, 3].
-    ``metric``: :func:`jaxseg.metrics.coco_metric` or
-    ``voc_metric``. ``shown_score``: from which score on detections are drawn.
+    and what the heads predict: ``masks`` [B, D, M, M], probabilities within the boxes, ``keypoints`` [B, D, P, 3],
+    ``tokens`` [B, D, T]. ``metric``: :func:`jaxseg.metrics.coco_metric` or ``voc_metric``. ``shown_score``: from which
+    score on detections are drawn; ``words``, a :class:`jaxseg.data.Vocabulary`: they are named by their captions.
 
     ``learnt``: of the two stages one alone, as in alternating training. Where that is "proposals", they are the
     predictions, their score a probability and all of class 1, which a metric with ``any_class`` judges.
     """
     return Task(
         inputs=_inputs,
-        loss=partial(_loss, config, learnt, dict(heads)),
+        loss=partial(_loss, config, learnt, dict(heads), dict(weights or {})),
         predict=_proposals if learnt == "proposals" else _predict,
         metric=metric,
-        draw=partial(_draw, tuple(classes), config, shown_score),
+        draw=partial(_draw, tuple(classes), words, config, shown_score),
         main_metric=main_metric,
         about="instances",
     )
@@ -61,7 +68,12 @@ def _inputs(batch: Batch) -> tuple[Any, ...]:
 
 
 def _loss(
-    config: RCNNConfig, learnt: str, heads: dict[str, Callable[..., Array]], outputs: Outputs, batch: Batch
+    config: RCNNConfig,
+    learnt: str,
+    heads: dict[str, Callable[..., Array]],
+    weights: dict[str, float],
+    outputs: Outputs,
+    batch: Batch,
 ) -> tuple[Array, dict[str, Array]]:
     del batch
     roi = outputs["roi"]
@@ -83,7 +95,7 @@ def _loss(
         )
     if learnt != "proposals":
         terms |= {name: loss(**outputs[name]) for name, loss in heads.items() if name in outputs}
-    return sum(terms.values(), start=jnp.zeros(())), terms
+    return sum((weights.get(name, 1.0) * term for name, term in terms.items()), start=jnp.zeros(())), terms
 
 
 def _predict(outputs: Outputs, batch: Batch) -> Predictions:
@@ -99,7 +111,12 @@ def _proposals(outputs: Outputs, batch: Batch) -> Predictions:
 
 
 def _draw(
-    classes: tuple[str, ...], config: RCNNConfig, shown_score: float, batch: Batch, predictions: Predictions
+    classes: tuple[str, ...],
+    words: Any,
+    config: RCNNConfig,
+    shown_score: float,
+    batch: Batch,
+    predictions: Predictions,
 ) -> np.ndarray:
     """A contact sheet: image, what was found, the truth; one row an image."""
     rows = []
@@ -111,15 +128,22 @@ def _draw(
         found = {key: np.asarray(value[i]) for key, value in predictions.items()}
         seen = found["valid"] & (found["scores"] >= shown_score)
         names = [
-            f"{classes[k - 1]} {s:.2f}" for k, s in zip(found["classes"][seen], found["scores"][seen], strict=True)
+            f"{name} {s:.2f}"
+            for name, s in zip(_names(classes, words, found, seen), found["scores"][seen], strict=True)
         ]
         panels = {"image": image[:h, :w], "prediction": _panel(image, (h, w), found, seen, names, config)}
         if "instances" in batch:
             truth = {key: np.asarray(value[i]) for key, value in batch["instances"].items() if key in predictions}
-            names = [classes[k - 1] for k in truth["classes"][truth["valid"]]]
+            names = _names(classes, words, truth, truth["valid"])
             panels["truth"] = _panel(image, (h, w), truth, truth["valid"], names, config)
         rows.append(panels)
     return viz.contact_sheet(rows, (), panel_width=_PANEL)
+
+
+def _names(classes: tuple[str, ...], words: Any, instances: Any, shown: np.ndarray) -> list[str]:
+    if words is not None:
+        return [words.decode(tokens) for tokens in instances["tokens"][shown]]
+    return [classes[k - 1] for k in instances["classes"][shown]]
 
 
 def _panel(

@@ -1,5 +1,6 @@
 """Pretrained VGG-16 convolutions: names and arrays of published files -> the parameters of ``jaxseg.nn.VGG16``."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,16 @@ def read_vgg16(path: str | Path, *, bgr: bool = False) -> dict[str, dict[str, np
     return params
 
 
-def with_vgg16(variables: Mapping[str, Any], layers: Mapping[str, Any]) -> dict[str, Any]:
-    """``variables`` of a model that holds a VGG-16 named ``vgg``, its convolutions replaced by ``layers``.
+def with_vgg16(variables: Mapping[str, Any], layers: Mapping[str, Any], part: str = "vgg") -> dict[str, Any]:
+    """``variables`` of a model that holds a VGG-16 at the path ``part``, its convolutions replaced by ``layers``.
 
     Where it has no biases (normalisation follows and would undo them), those of ``layers`` stay behind.
     """
-    ours = variables["params"].get("vgg")
-    if ours is None:
-        raise JaxsegError(f"the model has no part named vgg; its parts are {', '.join(variables['params'])}")
-    ours = {name: value for name, value in ours.items() if "kernel" in value}
+    params = variables["params"]
+    whole = functools.reduce(lambda tree, name: tree.get(name, {}), part.split("/"), params)
+    if not whole:
+        raise JaxsegError(f"the model has no part named {part}; its parts are {', '.join(params)}")
+    ours = {name: value for name, value in whole.items() if "kernel" in value}
     wrong = [
         f"{name} is {layers[name]['kernel'].shape} and should be {value['kernel'].shape}"
         for name, value in ours.items()
@@ -58,5 +60,10 @@ def with_vgg16(variables: Mapping[str, Any], layers: Mapping[str, Any]) -> dict[
     if wrong:
         raise JaxsegError(f"weights do not fit: {'; '.join(wrong)}")
     taken = {name: {kind: layers[name][kind] for kind in value} for name, value in ours.items()}
-    vgg = {**variables["params"]["vgg"], **taken}
-    return {**variables, "params": {**variables["params"], "vgg": vgg}}
+    return {**variables, "params": _replaced(params, part.split("/"), {**whole, **taken})}
+
+
+def _replaced(tree: Mapping[str, Any], path: list[str], new: Any) -> dict[str, Any]:
+    """``tree`` with ``new`` at ``path``."""
+    first, *rest = path
+    return {**tree, first: _replaced(tree[first], rest, new) if rest else new}

@@ -63,7 +63,23 @@ def test_captions_tell_what_is_there(samples):
         assert words[-2] == "on"
         assert words[-1] in ("grass", "water", "brick")
         for phrase, kind in zip(sample["instances"]["captions"], sample["instances"]["classes"]):
-            assert phrase.split()[-1] == Shapes().things[kind - 1]
+            *_, thing, on, ground = phrase.split()
+            assert (thing, on) == (Shapes().things[kind - 1], "on")
+            assert ground in Shapes().stuff
+            assert set(phrase.split()) <= set(Shapes().words)
+
+
+def test_captions_tell_the_ground_under_a_thing():
+    """It is mostly the stuff of which most is seen around the thing."""
+    source = Shapes("val", count=(1, 1), length=60)
+    right = []
+    for i in range(len(source)):
+        sample = source[i]
+        for box, caption in zip(sample["instances"]["boxes"].astype(int), sample["instances"]["captions"]):
+            around = sample["label"][max(box[1] - 2, 0) : box[3] + 2, max(box[0] - 2, 0) : box[2] + 2]
+            counts = [np.count_nonzero(around == k) for k in range(len(source.stuff))]
+            right.append(caption.endswith(f" on {source.stuff[np.argmax(counts)]}"))
+    assert np.mean(right) > 0.8
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,37 @@
+"""DenseCap on the built-in drawn shapes: "a small red star on brick", for each of them.
+
+    jaxseg train densecap_shapes --workdir runs/densecap_shapes
+
+A narrow ResNet with a feature pyramid takes VGG-16's place.
+"""
+
+from functools import partial
+
+from jaxseg.config import Experiment
+from jaxseg.data import Shapes, Vocabulary, WithTokens, caption_truth
+from jaxseg.metrics import caption_metric
+from jaxseg.models import CaptionHead, FasterRCNN, RegionHeads
+from jaxseg.nn import FPN, JOHNSON_2016, ResNet, ResNetFPN
+from jaxseg.nn.roi_heads import TwoFC
+from jaxseg.recipes import SHAPES_RCNN, detector_on_shapes
+from jaxseg.tasks import dense_captioning
+from jaxseg.types import Task
+
+CONFIG = SHAPES_RCNN._replace(
+    differentiable_proposals=True, roi_positive=0.7, roi_negative=0.3, nms_threshold=JOHNSON_2016.nms_threshold
+)
+WORDS = Vocabulary(Shapes().words)
+LENGTH = 8
+
+
+def get_config(tiny: bool = False) -> Experiment:
+    base, features = (4, 8) if tiny else (16, 32)
+    backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base), FPN(features))
+    detector = FasterRCNN(1, backbone, TwoFC(8 * features), CONFIG)
+    model = RegionHeads(detector, {"caption": CaptionHead(len(WORDS), LENGTH, 4 * features)})
+    tokens = partial(WithTokens, vocabulary=WORDS, length=LENGTH, one_class=True)
+    return detector_on_shapes(model, captions, tiny=tiny, source=tokens)
+
+
+def captions(val: WithTokens) -> Task:
+    return dense_captioning(WORDS, caption_metric(partial(caption_truth, val), WORDS.decode), config=CONFIG)

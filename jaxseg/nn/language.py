@@ -1,0 +1,94 @@
+"""A recurrent model of language that tells what a code means, word by word."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+
+from jaxseg import ops
+from jaxseg.types import END, NO_WORD, START, Array
+
+
+class LanguageModel(nn.Module):
+    """An LSTM (Hochreiter & Schmidhuber 1997) that is first told a code, then START, then word after word.
+
+    ``x_-1 = relu(W code)``, ``x_0`` is the embedding of START, ``x_t`` that of word t; after each but the first a
+    linear layer scores what comes next (Johnson et al. 2016, section 3.4). ``vocabulary``: how many tokens.
+    """
+
+    vocabulary: int
+    features: int = 512
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        count, width = self.vocabulary, self.features
+        self.encode = nn.Dense(width, dtype=self.dtype)
+        self.embedding = self.param("embedding", nn.initializers.normal(0.1), (count, width))
+        self.kernel = self.param("kernel", _of_sides, (2 * width, 4 * width))
+        self.bias = self.param("bias", _remembering, (4 * width,))
+        self.score_kernel = self.param("score_kernel", _of_sides, (width, count))
+        self.score_bias = self.param("score_bias", nn.initializers.zeros_init(), (count,))
+
+    def __call__(self, codes: Array, tokens: Array) -> Array:
+        """Codes ``[N, F]`` and true captions ``[N, T]`` -> logits ``[N, T, V]`` float32 of each next token."""
+        before = jnp.concatenate([jnp.full((len(tokens), 1), START, tokens.dtype), tokens[:, :-1]], axis=1)
+
+        def place(state: Any, x: Array) -> tuple[Any, Array]:
+            state = self._cell(state, x)
+            return state, state[0]
+
+        words = self.embedding.astype(self.dtype)[before]
+        _, hidden = lax.scan(place, self._begun(codes), words.swapaxes(0, 1))
+        return self._logits(hidden.swapaxes(0, 1))
+
+    def decode(self, codes: Array, length: int, width: int = 1) -> ops.Sequences:
+        """Codes ``[N, F]`` -> the likeliest captions ``[N, length]``, greedily or with a beam of ``width``."""
+        unsaid = np.isin(np.arange(self.vocabulary), (NO_WORD, START))
+
+        def step(state: Any, token: Array) -> tuple[Any, Array]:
+            state = self._cell(state, self.embedding.astype(self.dtype)[token])
+            return state, jnp.where(unsaid, -jnp.inf, self._logits(state[0]))
+
+        def one(state: Any) -> ops.Sequences:
+            how = {"start": START, "end": END, "length": length}
+            if width == 1:
+                return ops.greedy_decode(step, state, **how)
+            return jax.tree.map(lambda x: x[0], ops.beam_decode(step, state, width=width, **how))
+
+        return jax.vmap(one)(self._begun(codes))
+
+    def _begun(self, codes: Array) -> tuple[Array, Array]:
+        """The state after the code: hidden ``[N, H]``, cell ``[N, H]``."""
+        nothing = jnp.zeros((len(codes), self.features), self.dtype)
+        return self._cell((nothing, nothing), nn.relu(self.encode(codes.astype(self.dtype))))
+
+    def _cell(self, state: tuple[Array, Array], x: Array) -> tuple[Array, Array]:
+        """``i, f, g, o = [x, h] W + b``; ``c = sigmoid(f) c + sigmoid(i) tanh(g)``, ``h = sigmoid(o) tanh(c)``."""
+        hidden, cell = state
+        gates = jnp.concatenate([x, hidden], axis=-1) @ self.kernel.astype(self.dtype)
+        i, f, g, o = jnp.split(gates + _like(gates, self.bias), 4, axis=-1)
+        cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(g)
+        return nn.sigmoid(o) * jnp.tanh(cell), cell
+
+    def _logits(self, hidden: Array) -> Array:
+        y = hidden @ self.score_kernel.astype(self.dtype)
+        return (y + _like(y, self.score_bias)).astype(jnp.float32)
+
+
+def _of_sides(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Gaussian of variance 1 / inputs."""
+    return jax.random.normal(key, shape, dtype) / np.sqrt(shape[0]).astype(dtype)
+
+
+def _remembering(key: Array, shape: tuple[int, ...]) -> Array:
+    """Biases of 0, but 1 of the gate that forgets."""
+    del key
+    return jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), shape[0] // 4)
+
+
+def _like(x: Array, bias: Array) -> Array:
+    """``bias [C]`` for every place of ``x [..., C]``."""
+    return jnp.broadcast_to(bias.astype(x.dtype), x.shape)
