@@ -19,6 +19,7 @@ from jaxseg.data.proposals import Propose, best_proposals, edge_proposals
 from jaxseg.data.region_crops import RegionCrops, warp_region
 from jaxseg.data.selective_search import selective_search
 from jaxseg.data.shapes import Shapes
+from jaxseg.data.solids import Solids
 from jaxseg.data.split import Subset, split
 from jaxseg.data.tfds import COCO_CLASSES, Tfds, cityscapes, coco_instances, oxford_iiit_pet
 from jaxseg.data.transforms import Augment, ByAspect, Pad, Resize, apply_warp
@@ -47,6 +48,7 @@ __all__ = [
     "RegionCrops",
     "Resize",
     "Shapes",
+    "Solids",
     "Subset",
     "Tfds",
     "VisualGenome",

@@ -28,6 +28,7 @@ from jaxseg.data.warp import (
     warp_keypoints,
     warp_labels,
     warp_masks,
+    warp_shapes,
 )
 from jaxseg.types import VOID, JaxsegError
 
@@ -251,6 +252,8 @@ def warp_instances(
                 "give Augment(flip_pairs=((left, right), ...)), or () if none do, or flip=False"
             )
         out["keypoints"] = warp_keypoints(instances["keypoints"], warp, pairs or ())
+    if "voxels" in instances:
+        out |= warp_shapes(instances, warp)
     out = {k: v[keep] if isinstance(v, Cutouts) else np.asarray(v)[keep] for k, v in out.items()}
     return out if pairs is None else {**out, "flip_pairs": pairs}
 

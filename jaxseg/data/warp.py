@@ -8,13 +8,14 @@ here can make it otherwise.
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from jaxseg.data.cutouts import Cutouts, Masks, cut_out, tight_box
-from jaxseg.types import VOID
+from jaxseg.types import VOID, JaxsegError
 
 MEAN_COLOUR = (124, 116, 104)
 """Mean of ImageNet, RGB: after the usual normalisation it is 0, as a convolution's own padding is."""
@@ -180,6 +181,29 @@ def warp_keypoints(keypoints: np.ndarray, warp: Warp, flip_pairs: tuple[tuple[in
             order[[a, b]] = order[[b, a]]
         out = out[:, order]
     return out
+
+
+def warp_shapes(shapes: Mapping[str, Any], warp: Warp) -> dict[str, np.ndarray]:
+    """Shapes in space: ``points`` and ``normals`` [N, P, 3], ``frames`` [N, 4], ``depths`` [N] and ``voxels`` [N, M, M,
+    M] (:class:`jaxseg.data.Solids`). Depth is scaled as width and height are on average.
+
+    Raises:
+        JaxsegError: a warp that turns or bends: voxels would have to be filled anew.
+    """
+    if not warp.upright:
+        raise JaxsegError("shapes in space can be scaled, moved and mirrored only; leave out rotate and elastic")
+    (sx, _, tx), (_, sy, ty) = warp.matrix
+    scale = np.array([sx, sy, np.sqrt(abs(sx * sy))])
+    normals = shapes["normals"] / scale
+    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
+    order = [slice(None), slice(None), *(slice(None, None, -1 if s < 0 else 1) for s in (sy, sx))]
+    return {
+        "points": (shapes["points"] * scale + np.array([tx, ty, 0])).astype(np.float32),
+        "normals": normals.astype(np.float32),
+        "frames": warp_boxes(shapes["frames"], warp),
+        "depths": (shapes["depths"] * scale[2]).astype(np.float32),
+        "voxels": shapes["voxels"][tuple(order)],
+    }
 
 
 def _shown(source: tuple[int, int], warp: Warp) -> np.ndarray:

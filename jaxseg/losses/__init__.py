@@ -18,6 +18,7 @@ from jaxseg.losses.class_weights import frequency_weights
 from jaxseg.losses.corner import corner_focal_loss, pull_push_loss
 from jaxseg.losses.detection import mask_loss, roi_losses, rpn_losses
 from jaxseg.losses.keypoint import keypoint_loss
+from jaxseg.losses.mesh import chamfer_loss, edge_loss, mesh_losses
 from jaxseg.losses.mixed import cross_entropy_and_dice
 from jaxseg.losses.overlap import dice, jaccard, lovasz_softmax, tversky
 from jaxseg.losses.pixel import cross_entropy, focal, ohem_cross_entropy
@@ -27,11 +28,13 @@ from jaxseg.metrics.labels import check_labels, split_void
 __all__ = [
     "binary_cross_entropy",
     "caption_loss",
+    "chamfer_loss",
     "check_labels",
     "corner_focal_loss",
     "cross_entropy",
     "cross_entropy_and_dice",
     "dice",
+    "edge_loss",
     "focal",
     "frequency_weights",
     "jaccard",
@@ -40,6 +43,7 @@ __all__ = [
     "l2",
     "lovasz_softmax",
     "mask_loss",
+    "mesh_losses",
     "ohem_cross_entropy",
     "pull_push_loss",
     "roi_losses",

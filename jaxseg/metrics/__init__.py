@@ -20,12 +20,14 @@ from jaxseg.metrics.confusion import confusion_matrix, segmentation_metric
 from jaxseg.metrics.detections import Truth, coco_results
 from jaxseg.metrics.labels import check_labels, split_void
 from jaxseg.metrics.localization import localization_metric, paired_iou, pck_metric, weak_localization_metric
+from jaxseg.metrics.mesh import Shape, compare_shapes, mesh_metric, surface_points
 from jaxseg.metrics.panoptic import Panoptic, panoptic_counts, panoptic_metric, panoptic_quality
 from jaxseg.metrics.paste import paste_mask
 from jaxseg.metrics.voc import voc_metric
 
 __all__ = [
     "Panoptic",
+    "Shape",
     "Truth",
     "accuracy_metric",
     "average_precision_metric",
@@ -37,8 +39,10 @@ __all__ = [
     "coco_metric",
     "coco_results",
     "combine",
+    "compare_shapes",
     "confusion_matrix",
     "localization_metric",
+    "mesh_metric",
     "meteor",
     "paired_iou",
     "panoptic_counts",
@@ -48,6 +52,7 @@ __all__ = [
     "pck_metric",
     "segmentation_metric",
     "split_void",
+    "surface_points",
     "voc_metric",
     "weak_localization_metric",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.metrics.detections import original_boxes
+from jaxseg.metrics.precision import average_precision
 from jaxseg.types import Batch, JaxsegError, Metric, Predictions
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -112,16 +113,6 @@ def merged_regions(boxes: np.ndarray, captions: Sequence[str]) -> tuple[np.ndarr
         references.append(tuple(captions[int(n)] for n in group))
         left[group] = False
     return np.array(merged).reshape(-1, 4), references
-
-
-def average_precision(right: np.ndarray, count: int) -> float:
-    """Of detections ``right [N]`` bool, best first, and ``count`` true ones: the mean over 101 recalls of the highest
-    precision at that recall or more."""
-    hits = np.cumsum(right)
-    recall, precision = hits / max(count, 1), hits / np.arange(1, len(right) + 1)
-    best = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, np.linspace(0, 1, 101) - 1e-12)
-    return float(np.mean(np.append(best, 0.0)[places]))
 
 
 def _matched(

@@ -18,6 +18,7 @@ from jaxseg.models.fusionnet import FusionNet
 from jaxseg.models.keypoint_rcnn import KeypointHead, KeypointRCNNResNet50, KeypointRCNNResNet101
 from jaxseg.models.localizer import Localizer, LocalizerResNet18, LocalizerResNet50
 from jaxseg.models.mask_rcnn import MaskHead, MaskRCNNResNet50, MaskRCNNResNet101
+from jaxseg.models.mesh_rcnn import MeshHead, MeshRCNNResNet50, MeshRCNNResNet101
 from jaxseg.models.panoptic_fpn import PanopticFPN, PanopticFPNResNet50, PanopticFPNResNet101, SemanticHead
 from jaxseg.models.pspnet import PSPNet, PSPNetResNet50, PSPNetResNet101
 from jaxseg.models.published import DETECTORS, load_detector
@@ -49,6 +50,7 @@ PAPERS = {
     "jaxseg.models.lesions": "Veit et al. 2016",
     "jaxseg.models.localizer": "Sermanet et al. 2014, Toshev & Szegedy 2014",
     "jaxseg.models.mask_rcnn": "He et al. 2017",
+    "jaxseg.models.mesh_rcnn": "Gkioxari et al. 2019",
     "jaxseg.models.panoptic_fpn": "Kirillov et al. 2019",
     "jaxseg.models.pspnet": "Zhao et al. 2017",
     "jaxseg.models.pyramid_detector": "Sermanet et al. 2014",
@@ -112,6 +114,9 @@ __all__ = [
     "MaskHead",
     "MaskRCNNResNet50",
     "MaskRCNNResNet101",
+    "MeshHead",
+    "MeshRCNNResNet50",
+    "MeshRCNNResNet101",
     "MultiScale",
     "PSPNet",
     "PSPNetResNet50",

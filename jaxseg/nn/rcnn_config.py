@@ -125,6 +125,10 @@ JOHNSON_2016 = RCNNConfig(
 """Johnson, Karpathy & Fei-Fei 2016, sections 3.2 and 3.3: twelve anchors a place, both stages by IoU of 0.7 and 0.3,
 half of 256 regions positive, transforms not normalised, 300 proposals, and proposals' coordinates that learn."""
 
+GKIOXARI_2019 = DETECTRON2._replace(rpn_beta=1 / 9, roi_samples=64, box_beta=1.0)
+"""Gkioxari et al. 2019: the authors' meshrcnn_R50_FPN.yaml for Pix3D, but for its neutral regions below an IoU of
+0.2."""
+
 GIRSHICK_2014 = RCNNConfig(
     box_weights=(1.0, 1.0, 1.0, 1.0),
     score_threshold=-1.0,

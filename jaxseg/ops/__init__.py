@@ -16,7 +16,8 @@ Of boxes: :func:`box_iou` and its kin, :func:`encode_boxes` and :func:`decode_bo
 :func:`soft_nms`; :func:`roi_align`, :func:`roi_pool` and, on a pyramid, :func:`multilevel_roi_align` with
 :func:`feature_levels`. A detector's two steps made of them: :func:`propose` and :func:`detect`.
 What R-CNN fits to features: :func:`linear_svm` and :func:`ridge_regression`. Of words: :func:`greedy_decode`,
-:func:`beam_decode`.
+:func:`beam_decode`. Of shapes in space: :func:`cubify`, :func:`sample_surface`, :func:`nearest_points`,
+:func:`mesh_neighbors` with :func:`neighbor_sum`, :func:`vertex_align`.
 
 Where a network sees boxes and not the image: :func:`crop_resize`, :func:`paste_resize`, :func:`grid_boxes`,
 :func:`context_boxes`. Of corners: :func:`corner_pool`, :func:`corner_targets`, :func:`pair_corners`. Of keypoints:
@@ -63,6 +64,17 @@ from jaxseg.ops.linear import Linear, linear_svm, ridge_regression
 from jaxseg.ops.masks import crop_masks, paste_masks
 from jaxseg.ops.matching import NEGATIVE, NEUTRAL, POSITIVE, Matches, Sample, match, sample
 from jaxseg.ops.mean_shift import MeanShift, mean_shift
+from jaxseg.ops.mesh import (
+    Mesh,
+    cubify,
+    mesh_neighbors,
+    nearest_points,
+    neighbor_sum,
+    sample_surface,
+    surface_squares,
+    unit,
+    vertex_align,
+)
 from jaxseg.ops.nms import Kept, SoftlyKept, batched_nms, nms, soft_nms
 from jaxseg.ops.panoptic import Segments, merge_segments
 from jaxseg.ops.pooling import (
@@ -94,6 +106,7 @@ __all__ = [
     "Linear",
     "Matches",
     "MeanShift",
+    "Mesh",
     "Pairwise",
     "Proposals",
     "Sample",
@@ -123,6 +136,7 @@ __all__ = [
     "corner_targets",
     "crop_masks",
     "crop_resize",
+    "cubify",
     "decode_boxes",
     "dense_crf",
     "detect",
@@ -146,8 +160,11 @@ __all__ = [
     "max_unpool",
     "mean_shift",
     "merge_segments",
+    "mesh_neighbors",
     "multibox_anchors",
     "multilevel_roi_align",
+    "nearest_points",
+    "neighbor_sum",
     "nms",
     "pair_corners",
     "paste_masks",
@@ -160,11 +177,15 @@ __all__ = [
     "roi_align",
     "roi_pool",
     "sample",
+    "sample_surface",
     "soft_nms",
+    "surface_squares",
     "switches_to_flat_indices",
     "transposed_conv",
     "unary_from_labels",
     "unary_from_logits",
     "unary_from_probabilities",
+    "unit",
     "unpool_nearest",
+    "vertex_align",
 ]

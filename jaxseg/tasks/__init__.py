@@ -5,6 +5,7 @@ from jaxseg.tasks.classification import classification
 from jaxseg.tasks.corners import corner_detection
 from jaxseg.tasks.detection import HEAD_LOSSES, detection
 from jaxseg.tasks.localization import localization
+from jaxseg.tasks.meshes import mesh_prediction
 from jaxseg.tasks.panoptic import panoptic
 from jaxseg.tasks.semantic import semantic
 
@@ -15,6 +16,7 @@ __all__ = [
     "dense_captioning",
     "detection",
     "localization",
+    "mesh_prediction",
     "panoptic",
     "semantic",
 ]

@@ -12,12 +12,13 @@ from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
 from jaxseg.types import Array, Batch, Metric, Outputs, Predictions, Task
 
-HEAD_LOSSES: Mapping[str, Callable[..., Array]] = {
+HEAD_LOSSES: Mapping[str, Callable[..., Any]] = {
     "mask": losses.mask_loss,
     "keypoint": losses.keypoint_loss,
     "caption": losses.caption_loss,
+    "mesh": losses.mesh_losses,
 }
-"""The loss of each head, by its name in :class:`jaxseg.models.RegionHeads`."""
+"""The loss of each head, by its name in :class:`jaxseg.models.RegionHeads`: a number, or several by name."""
 
 _PANEL = 320  # pixels across
 
@@ -30,7 +31,7 @@ def detection(
     main_metric: str = "box_ap",
     shown_score: float = 0.5,
     learnt: Literal["all", "proposals", "regions"] = "all",
-    heads: Mapping[str, Callable[..., Array]] = HEAD_LOSSES,
+    heads: Mapping[str, Callable[..., Any]] = HEAD_LOSSES,
     weights: Mapping[str, float] | None = None,
     words: Any = None,
 ) -> Task:
@@ -70,7 +71,7 @@ def _inputs(batch: Batch) -> tuple[Any, ...]:
 def _loss(
     config: RCNNConfig,
     learnt: str,
-    heads: dict[str, Callable[..., Array]],
+    heads: dict[str, Callable[..., Any]],
     weights: dict[str, float],
     outputs: Outputs,
     batch: Batch,
@@ -93,8 +94,10 @@ def _loss(
         terms["class"], terms["box"] = losses.roi_losses(
             roi["logits"], roi["deltas"], roi["classes"], roi["targets"], roi["valid"], beta=config.box_beta
         )
-    if learnt != "proposals":
-        terms |= {name: loss(**outputs[name]) for name, loss in heads.items() if name in outputs}
+    for name in heads if learnt != "proposals" else ():
+        if name in outputs:
+            value = heads[name](**outputs[name])
+            terms |= {f"{name}_{part}": v for part, v in value.items()} if isinstance(value, dict) else {name: value}
     return sum((weights.get(name, 1.0) * term for name, term in terms.items()), start=jnp.zeros(())), terms
 
 

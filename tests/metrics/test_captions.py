@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxseg.metrics.captions import IOUS, METEORS, average_precision, caption_scores, merged_regions, meteor
+from jaxseg.metrics.captions import IOUS, METEORS, caption_scores, merged_regions, meteor
+from jaxseg.metrics.precision import average_precision
 
 WORDS = ("a", "small", "large", "red", "blue", "star", "disk", "on", "grass", "water")
 

@@ -1,0 +1,228 @@
+"""Triangle meshes of fixed numbers of vertices and faces, some of which are none: made of voxels, sampled, compared."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxseg.types import Array, JaxsegError
+
+
+class Mesh(NamedTuple):
+    """``vertices [V, 3]``, (x, y, z); ``faces [F, 3]`` int32, places among them, counter-clockwise seen from outside;
+    ``vertex_valid [V]`` and ``face_valid [F]``: which there are. The others are 0."""
+
+    vertices: Array
+    faces: Array
+    vertex_valid: Array
+    face_valid: Array
+
+
+MOST_NEIGHBORS = 18
+"""Of a vertex of :func:`cubify`: six along the axes and twelve across squares."""
+
+
+def cubify(probabilities: Array, *, threshold: float = 0.2, squares: int, smooth: bool = False) -> Mesh:
+    """The surface of the voxels whose probability is above ``threshold``: each is a cube, what two share is no surface,
+    corners that meet are one vertex, and each square is two triangles (Gkioxari et al. 2019, section 3.2.1).
+
+    The grid fills the cube of -1 to 1. V = 4 ``squares`` / 3 and F = 2 ``squares``, which is room enough for every
+    surface of so many squares; of a larger one the squares that come last are left out, and it is not closed
+    (:func:`surface_squares` counts them).
+
+    Args:
+      probabilities: ``[Gz, Gy, Gx]``.
+      squares: how many there is room for; a solid cube of side G has 6 G^2.
+      smooth: each vertex is moved to the mean of the places where, between the middles of neighbouring voxels around
+        it, the interpolated probability is ``threshold`` (Gibson 1998, "Constrained elastic surface nets"): the
+        vertices then have gradients toward the probabilities. Else, as in the paper, they have none.
+    """
+    if probabilities.ndim != 3 or squares < 1:
+        raise JaxsegError(
+            f"cubify: probabilities of shape {probabilities.shape} and {squares} squares; expected [Gz, Gy, Gx] and "
+            "at least 1"
+        )
+    sides = probabilities.shape
+    table = _squares_of(sides)
+    lower, upper = _across(jnp.asarray(probabilities) > threshold)
+    # Of squares that are none the index is one past the last, where the table has a row of its own.
+    (index,) = jnp.nonzero(lower != upper, size=squares, fill_value=len(table) - 1)
+    face_valid = index < len(table) - 1
+    corners = jnp.asarray(table)[index]
+    outward = jnp.append(lower, jnp.zeros(1, bool))[index]
+    corners = jnp.where(outward[:, None], corners, corners[:, ::-1])
+
+    places = int(np.prod([s + 1 for s in sides]))
+    used = jnp.zeros(places, bool).at[corners.ravel()].max(jnp.repeat(face_valid, 4))
+    (lattice,) = jnp.nonzero(used, size=-(-4 * squares // 3), fill_value=0)
+    vertex_valid = jnp.arange(len(lattice)) < used.sum()
+    number = jnp.cumsum(used) - 1
+    quads = jnp.where(face_valid[:, None], number[corners], 0).astype(jnp.int32)
+    faces = quads[:, jnp.array([[0, 1, 2], [0, 2, 3]])].reshape(-1, 3)
+
+    grid = jnp.asarray(np.indices([s + 1 for s in sides]).reshape(3, -1).T.astype(np.float32))[lattice]
+    if smooth:
+        grid = _crossings(jnp.asarray(probabilities, jnp.float32), lattice, grid, threshold)
+    vertices = (2 * grid / jnp.array(sides, jnp.float32)[None] - 1)[:, ::-1]
+    return Mesh(jnp.where(vertex_valid[:, None], vertices, 0), faces, vertex_valid, jnp.repeat(face_valid, 2))
+
+
+def surface_squares(probabilities: Array, *, threshold: float = 0.2) -> Array:
+    """How many squares the surface of :func:`cubify` has, int32."""
+    lower, upper = _across(jnp.asarray(probabilities) > threshold)
+    return jnp.sum((lower != upper).astype(jnp.int32))
+
+
+def mesh_neighbors(faces: Array, face_valid: Array, count: int, most: int = MOST_NEIGHBORS) -> Array:
+    """``[V, most]`` int32: the vertices that each of ``count`` shares an edge with, each once, ``count`` where there
+    are no more. Of more than ``most`` some are left out.
+
+    Args:
+      faces: ``[F, 3]``, of which ``face_valid [F]`` are.
+    """
+    ends = jnp.concatenate([faces, jnp.roll(faces, -1, axis=1)], axis=0)
+    others = jnp.concatenate([jnp.roll(faces, -1, axis=1), faces], axis=0)
+    valid = jnp.tile(face_valid, 2)[:, None]
+    ends, others = (jnp.where(valid, x, count).ravel().astype(jnp.int32) for x in (ends, others))
+    ends, others = lax.sort((ends, others), num_keys=2)
+    first = (ends != jnp.roll(ends, 1)) | (others != jnp.roll(others, 1))
+    first = first.at[0].set(True) & (ends < count)
+    # The how-manieth neighbour of its vertex each is.
+    before = jnp.cumsum(first) - 1
+    start = jnp.full(count + 1, len(ends), before.dtype).at[ends].min(jnp.where(first, before, len(ends)))
+    rank = jnp.where(first, before - start[ends], most)
+    table = jnp.full((count + 1, most + 1), count, jnp.int32)
+    return table.at[ends, jnp.minimum(rank, most)].set(others)[:count, :most]
+
+
+@jax.custom_vjp
+def neighbor_sum(features: Array, neighbors: Array) -> Array:
+    """``[V, C]``: of each vertex the sum of its neighbours' ``features [V, C]``.
+
+    Args:
+      neighbors: ``[V, N]``, V for none (:func:`mesh_neighbors`). They are mutual, by which the gradient is this same
+        sum and needs no scattering.
+    """
+    padded = jnp.concatenate([features, jnp.zeros_like(features[:1])])
+    return sum((padded[neighbors[:, k]] for k in range(neighbors.shape[1])), start=jnp.zeros_like(features))
+
+
+neighbor_sum.defvjp(
+    lambda features, neighbors: (neighbor_sum(features, neighbors), neighbors),
+    lambda neighbors, gradient: (neighbor_sum(gradient, neighbors), None),
+)
+
+
+def vertex_align(features: Array, vertices: Array) -> Array:
+    """``[V, C]``: of ``features [h, w, C]``, which fill the square of -1 to 1, what lies at the vertices' x and y,
+    interpolated bilinearly; beyond the middles of the outermost cells theirs is repeated (Gkioxari et al. 2019, section
+    3.2.2, "vertex alignment")."""
+    h, w = features.shape[:2]
+    flat = features.reshape(h * w, -1)
+    taps = []
+    for at, size in ((vertices[:, 1], h), (vertices[:, 0], w)):
+        at = jnp.clip((at + 1) * (size / 2) - 0.5, 0, size - 1)
+        low = jnp.minimum(lax.stop_gradient(jnp.floor(at)), max(size - 2, 0))
+        share = at - low
+        low = low.astype(jnp.int32)
+        taps.append(((low, 1 - share), (jnp.minimum(low + 1, size - 1), share)))
+    return sum(
+        (flat[y * w + x] * (wy * wx)[:, None].astype(flat.dtype) for y, wy in taps[0] for x, wx in taps[1]),
+        start=jnp.zeros((), flat.dtype),
+    )
+
+
+def sample_surface(key: Array, mesh: Mesh, count: int) -> tuple[Array, Array]:
+    """Points ``[count, 3]`` evenly spread over a mesh's surface, and the unit normals ``[count, 3]`` of their faces.
+
+    A face is drawn by its area, and in it ``p = (1 - sqrt(a)) v1 + sqrt(a) (1 - b) v2 + sqrt(a) b v3`` of uniform a
+    and b (Gkioxari et al. 2019, section 3.3; Smith et al. 2019), differentiable toward the vertices. A mesh without
+    area gives points of 0 and normals of 0.
+    """
+    corners = mesh.vertices[mesh.faces]
+    across = jnp.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    across = jnp.where(mesh.face_valid[:, None], across, 0)
+    areas = jnp.cumsum(jnp.sqrt(lax.stop_gradient(jnp.sum(across**2, axis=1))))
+    which, spread = jax.random.split(key)
+    drawn = jax.random.uniform(which, (count,)) * areas[-1]
+    face = jnp.minimum(jnp.searchsorted(areas, drawn, side="right"), len(areas) - 1)
+    a, b = jax.random.uniform(spread, (2, count, 1))
+    a = jnp.sqrt(a)
+    v1, v2, v3 = (corners[face, i] for i in range(3))
+    there = areas[-1] > 0
+    points = jnp.where(there, (1 - a) * v1 + a * (1 - b) * v2 + a * b * v3, 0)
+    return points, unit(across[face])
+
+
+def unit(x: Array) -> Array:
+    """``[..., 3]`` made of length 1; 0 stays 0, with a gradient of 0."""
+    square = jnp.sum(x**2, axis=-1, keepdims=True)
+    there = square > 0
+    return jnp.where(there, x / jnp.sqrt(jnp.where(there, square, 1)), 0)
+
+
+def nearest_points(points: Array, others: Array, *, block: int = 1024) -> Array:
+    """``[P]`` int32: of each of ``points [P, 3]`` the nearest of ``others [Q, 3]``; the first of those equally near.
+
+    By all P Q distances, ``block`` points at a time, so that memory is ``block * Q``. No gradient.
+    """
+    points, others = (lax.stop_gradient(jnp.asarray(x, jnp.float32)) for x in (points, others))
+    squares = jnp.sum(others**2, axis=1)
+
+    def near(part: Array) -> Array:
+        product = jnp.matmul(part, others.T, precision="highest")
+        return jnp.argmin(squares[None] - 2 * product, axis=1).astype(jnp.int32)
+
+    if len(points) <= block:
+        return near(points)
+    padded = jnp.pad(points, ((0, -len(points) % block), (0, 0))).reshape(-1, block, 3)
+    return lax.map(near, padded).reshape(-1)[: len(points)]
+
+
+def _across(solid: Array) -> tuple[Array, Array]:
+    """Of every square between two voxels, those of z, then y, then x: whether the one below it on its axis is solid,
+    and the one above."""
+    lower, upper = [], []
+    for axis in range(3):
+        pad = [(1, 1) if a == axis else (0, 0) for a in range(3)]
+        padded = jnp.pad(solid, pad)
+        lower.append(lax.slice_in_dim(padded, 0, -1, axis=axis).ravel())
+        upper.append(lax.slice_in_dim(padded, 1, None, axis=axis).ravel())
+    return jnp.concatenate(lower), jnp.concatenate(upper)
+
+
+def _squares_of(sides: tuple[int, ...]) -> np.ndarray:
+    """``[squares + 1, 4]`` int32: the lattice places of each square's corners, in the order of :func:`_across`,
+    counter-clockwise seen from above on its axis (x, y and z being a right-handed system); the last row is of none."""
+    steps = np.array([(sides[1] + 1) * (sides[2] + 1), sides[2] + 1, 1])
+    rows = []
+    for axis in range(3):
+        shape = [s + (a == axis) for a, s in enumerate(sides)]
+        start = np.tensordot(steps, np.indices(shape), 1).ravel()
+        # z: x then y; y: z then x; x: y then z. Axes count z, y, x.
+        u, v = {0: (2, 1), 1: (0, 2), 2: (1, 0)}[axis]
+        rows.append(start[:, None] + np.array([0, steps[u], steps[u] + steps[v], steps[v]])[None])
+    return np.concatenate([*rows, np.zeros((1, 4), np.int64)]).astype(np.int32)
+
+
+def _crossings(probabilities: Array, lattice: Array, grid: Array, threshold: float) -> Array:
+    """Lattice points ``grid [V, 3]`` (z, y, x, in voxels) moved onto the surface of ``threshold``."""
+    padded = jnp.pad(probabilities, 1)
+    shape = padded.shape
+    corner = grid.astype(jnp.int32)  # of the eight voxels around it the lowest, the padding counted
+    flat, moved, count = padded.ravel(), jnp.zeros_like(grid), jnp.zeros((len(lattice), 1))
+    offsets = [np.array(o) for o in np.ndindex(2, 2, 2)]
+    steps = jnp.array([shape[1] * shape[2], shape[2], 1])[None]
+    value = {tuple(o): flat[((corner + o[None]) * steps).sum(1)] for o in offsets}
+    for a in offsets:
+        for axis in np.flatnonzero(a == 0):
+            b = a + np.eye(3, dtype=int)[axis]
+            low, high = value[tuple(a)], value[tuple(b)]
+            crosses = (low > threshold) != (high > threshold)
+            share = jnp.where(crosses, (threshold - low) / jnp.where(crosses, high - low, 1), 0)
+            place = jnp.asarray(a - 0.5, jnp.float32)[None] + share[:, None] * jnp.eye(3)[axis][None]
+            moved = moved + jnp.where(crosses[:, None], place, 0)
+            count = count + crosses[:, None].astype(jnp.float32)
+    return grid + moved / jnp.maximum(count, 1)
