@@ -2,7 +2,8 @@
 
     jaxseg train densecap_shapes --workdir runs/densecap_shapes
 
-A narrow ResNet with a feature pyramid takes VGG-16's place.
+A narrow ResNet with a feature pyramid takes VGG-16's place, and all losses weigh alike: with the paper's weights, 1 of
+the words and 0.1 of the others, this network's proposals went where words were easily found, not where things are.
 """
 
 from functools import partial
@@ -17,9 +18,7 @@ from jaxseg.recipes import SHAPES_RCNN, detector_on_shapes
 from jaxseg.tasks import dense_captioning
 from jaxseg.types import Task
 
-CONFIG = SHAPES_RCNN._replace(
-    differentiable_proposals=True, roi_positive=0.7, roi_negative=0.3, nms_threshold=JOHNSON_2016.nms_threshold
-)
+CONFIG = SHAPES_RCNN._replace(differentiable_proposals=True, nms_threshold=JOHNSON_2016.nms_threshold)
 WORDS = Vocabulary(Shapes().words)
 LENGTH = 8
 
@@ -28,10 +27,11 @@ def get_config(tiny: bool = False) -> Experiment:
     base, features = (4, 8) if tiny else (16, 32)
     backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base), FPN(features))
     detector = FasterRCNN(1, backbone, TwoFC(8 * features), CONFIG)
-    model = RegionHeads(detector, {"caption": CaptionHead(len(WORDS), LENGTH, 4 * features)})
+    model = RegionHeads(detector, {"caption": CaptionHead(len(WORDS), LENGTH, 4 * features, normalized=True)})
     tokens = partial(WithTokens, vocabulary=WORDS, length=LENGTH, one_class=True)
     return detector_on_shapes(model, captions, tiny=tiny, source=tokens)
 
 
 def captions(val: WithTokens) -> Task:
-    return dense_captioning(WORDS, caption_metric(partial(caption_truth, val), WORDS.decode), config=CONFIG)
+    metric = caption_metric(partial(caption_truth, val), WORDS.decode)
+    return dense_captioning(WORDS, metric, config=CONFIG, weights={})

@@ -15,7 +15,7 @@ from jaxseg.recipes import SHAPES_RCNN
 from jaxseg.tasks import mesh_prediction
 from jaxseg.train import Optimizer
 
-CONFIG = SHAPES_RCNN._replace(roi_samples=8, detections=4, nms_threshold=0.3)
+CONFIG = SHAPES_RCNN._replace(roi_samples=4, detections=4, nms_threshold=0.3)
 
 
 def get_config(tiny: bool = False) -> Experiment:

@@ -13,8 +13,10 @@ from jaxseg.data.image_labels import MainObject, Present
 from jaxseg.data.images import read_image, read_mask, write_png
 from jaxseg.data.instances import crop_masks, pad_instances, tight_boxes
 from jaxseg.data.memory import InMemory
+from jaxseg.data.meshes import read_mesh, write_mesh
 from jaxseg.data.panoptic import CocoPanoptic, WithBackground, panoptic_truth, write_coco_panoptic
 from jaxseg.data.pipeline import eval_batches, prefetch_to_device, train_batches
+from jaxseg.data.pix3d import Pix3D
 from jaxseg.data.proposals import Propose, best_proposals, edge_proposals
 from jaxseg.data.region_crops import RegionCrops, warp_region
 from jaxseg.data.selective_search import selective_search
@@ -42,6 +44,7 @@ __all__ = [
     "MainObject",
     "ObjectCrop",
     "Pad",
+    "Pix3D",
     "PixelWindow",
     "Present",
     "Propose",
@@ -75,6 +78,7 @@ __all__ = [
     "prefetch_to_device",
     "read_image",
     "read_mask",
+    "read_mesh",
     "regions",
     "selective_search",
     "split",
@@ -83,5 +87,6 @@ __all__ = [
     "train_batches",
     "warp_region",
     "write_coco_panoptic",
+    "write_mesh",
     "write_png",
 ]

@@ -36,19 +36,21 @@ class CaptionHead(nn.Module):
     ``width``: beams. In training, what :func:`jaxseg.losses.caption_loss` takes, for which targets hold ``tokens [B, N,
     T]``.
 
-    ``vocabulary``: how many tokens; ``length``: T, the end included.
+    ``vocabulary``: how many tokens; ``length``: T, the end included; ``normalized``: see
+    :class:`jaxseg.nn.language.LanguageModel`.
     """
 
     vocabulary: int
     length: int = 15
     features: int = 512
     width: int = 1
+    normalized: bool = False
     dtype: Any = jnp.float32
 
     region_size = None
 
     def setup(self) -> None:
-        self.language = LanguageModel(self.vocabulary, self.features, self.dtype)
+        self.language = LanguageModel(self.vocabulary, self.features, self.normalized, self.dtype)
 
     def training(
         self, regions: Array, positives: dict[str, Array], targets: Any, config: RCNNConfig

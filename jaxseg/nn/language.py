@@ -17,15 +17,19 @@ class LanguageModel(nn.Module):
 
     ``x_-1 = relu(W code)``, ``x_0`` is the embedding of START, ``x_t`` that of word t; after each but the first a
     linear layer scores what comes next (Johnson et al. 2016, section 3.4). ``vocabulary``: how many tokens.
+    ``normalized``: ``x_-1 = relu(layer_norm(W code))`` instead, for networks trained from scratch: at the rates at
+    which these learn, codes soon grow so large that the LSTM's gates close for good.
     """
 
     vocabulary: int
     features: int = 512
+    normalized: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
         count, width = self.vocabulary, self.features
         self.encode = nn.Dense(width, dtype=self.dtype)
+        self.norm = nn.LayerNorm(dtype=self.dtype) if self.normalized else None
         self.embedding = self.param("embedding", nn.initializers.normal(0.1), (count, width))
         self.kernel = self.param("kernel", _of_sides, (2 * width, 4 * width))
         self.bias = self.param("bias", _remembering, (4 * width,))
@@ -63,7 +67,8 @@ class LanguageModel(nn.Module):
     def _begun(self, codes: Array) -> tuple[Array, Array]:
         """The state after the code: hidden ``[N, H]``, cell ``[N, H]``."""
         nothing = jnp.zeros((len(codes), self.features), self.dtype)
-        return self._cell((nothing, nothing), nn.relu(self.encode(codes.astype(self.dtype))))
+        first = self.encode(codes.astype(self.dtype))
+        return self._cell((nothing, nothing), nn.relu(first if self.norm is None else self.norm(first)))
 
     def _cell(self, state: tuple[Array, Array], x: Array) -> tuple[Array, Array]:
         """``i, f, g, o = [x, h] W + b``; ``c = sigmoid(f) c + sigmoid(i) tanh(g)``, ``h = sigmoid(o) tanh(c)``."""

@@ -1,5 +1,6 @@
 """Dense captioning: regions of a picture, each with a line that describes it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from jaxseg.nn import JOHNSON_2016, RCNNConfig
@@ -11,12 +12,17 @@ WEIGHTS = {"objectness": 0.1, "rpn_box": 0.1, "class": 0.1, "box": 0.1, "caption
 
 
 def dense_captioning(
-    words: Any, metric: Metric, *, config: RCNNConfig = JOHNSON_2016, shown_score: float = 0.5
+    words: Any,
+    metric: Metric,
+    *,
+    config: RCNNConfig = JOHNSON_2016,
+    weights: Mapping[str, float] = WEIGHTS,
+    shown_score: float = 0.5,
 ) -> Task:
     """The task of finding regions and describing them with ``words`` (:class:`jaxseg.data.Vocabulary`).
 
     A batch holds what :func:`jaxseg.tasks.detection` needs, ``instances`` with ``tokens`` [B, N, T]
-    (:class:`jaxseg.data.WithTokens`), all of class 1. The loss is that task's, its terms weighted by ``WEIGHTS``.
+    (:class:`jaxseg.data.WithTokens`), all of class 1. The loss is that task's, its terms with ``weights``.
     Predictions: that task's, and ``tokens`` [B, D, T]. ``metric``: :func:`jaxseg.metrics.caption_metric`.
     """
     return detection(
@@ -25,6 +31,6 @@ def dense_captioning(
         config=config,
         main_metric="caption_map",
         shown_score=shown_score,
-        weights=WEIGHTS,
+        weights=weights,
         words=words,
     )

@@ -54,10 +54,11 @@ def test_every_exported_loss_is_under_the_contract():
     tested = {getattr(f, "func", f).__name__ for f in LOSSES.values()}
     helpers = {"check_labels", "frequency_weights", "split_void", "unet_weight_map", "weighted_mean"}
     sums_of_these = {"cross_entropy_and_dice"}  # of a batch; tested beside it
-    # tests/losses/test_binary.py, test_box.py, test_detection.py, test_keypoint.py, test_corner.py, test_caption.py
+    # tests/losses/test_binary.py, test_box.py, test_detection.py, test_keypoint.py, test_corner.py, test_caption.py,
+    # test_mesh.py
     no_softmax = {
         *("binary_cross_entropy", "l1", "l2", "mask_loss", "roi_losses", "rpn_losses", "smooth_l1", "keypoint_loss"),
-        *("corner_focal_loss", "pull_push_loss", "caption_loss"),
+        *("corner_focal_loss", "pull_push_loss", "caption_loss", "chamfer_loss", "edge_loss", "mesh_losses"),
     }
     assert tested == set(losses.__all__) - helpers - sums_of_these - no_softmax
 

@@ -1,0 +1,160 @@
+"""Mesh R-CNN: its graph convolutions against matrices, its targets against the shapes, and that its parts learn."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import config, losses, ops
+from jaxseg.data import eval_batches
+from jaxseg.models.mesh_rcnn import GraphConv, MeshHead, Refinement, from_box, mesh_targets, to_box
+
+
+@pytest.fixture(scope="module")
+def setting():
+    e = config.load_config("mesh_rcnn_solids", tiny=True)
+    batch = next(iter(eval_batches(e.data.val, e.data.prepare, batch_size=4, max_instances=2, mask_side=28)))
+    return e, batch
+
+
+def test_a_graph_convolution_is_a_product_with_the_adjacency():
+    mesh = ops.cubify(jnp.asarray(np.random.default_rng(0).random((4, 4, 4))), threshold=0.6, squares=200)
+    count = len(mesh.vertices)
+    neighbors = ops.mesh_neighbors(mesh.faces, mesh.face_valid, count)
+    adjacent = np.zeros((count, count + 1))
+    for i, row in enumerate(np.asarray(neighbors)):
+        adjacent[i, row] = 1
+    adjacent = adjacent[:, :count]
+    x = np.random.default_rng(1).normal(size=(count, 6)).astype(np.float32)
+    layer = GraphConv(5)
+    p = layer.init(jax.random.key(0), x, neighbors)["params"]
+    p = jax.tree.map(lambda a: np.random.default_rng(2).normal(size=a.shape).astype(np.float32), p)
+    own, other = ({k: np.float64(v) for k, v in p[name].items()} for name in ("own", "neighbors"))
+    expected = x @ own["kernel"] + own["bias"] + adjacent @ (x @ other["kernel"] + other["bias"])
+    found = layer.apply({"params": p}, x, neighbors)
+    there = np.asarray(mesh.vertex_valid)
+    np.testing.assert_allclose(found[there], expected[there], atol=1e-4)
+
+
+def test_a_stage_begins_without_a_move_and_moves_by_one_at_most():
+    region = np.random.default_rng(0).normal(size=(4, 4, 6)).astype(np.float32)
+    mesh = ops.cubify(jnp.ones((2, 2, 2)), squares=24)
+    neighbors = ops.mesh_neighbors(mesh.faces, mesh.face_valid, len(mesh.vertices))
+    stage = Refinement(2, 8)
+    variables = stage.init(jax.random.key(0), region, mesh.vertices, None, neighbors)
+    np.testing.assert_array_equal(stage.apply(variables, region, mesh.vertices, None, neighbors)[0], mesh.vertices)
+    wild = jax.tree.map(lambda a: a + 5, variables)
+    moved, _ = stage.apply(wild, region, mesh.vertices, None, neighbors)
+    assert 0.5 < np.abs(moved - mesh.vertices).max() <= 1
+
+
+def test_targets_of_the_true_box_are_the_shape_itself(setting):
+    """In its own frame a solid fills -1 to 1, its voxels are the source's, its normals of length 1."""
+    e, batch = setting
+    truth = {k: jnp.asarray(v[0]) for k, v in batch["instances"].items()}
+    side = truth["voxels"].shape[-1]
+    found = jax.jit(partial(mesh_targets, side=side))(truth, truth["frames"], jnp.arange(2))
+    n = int(truth["valid"].sum())
+    shapes = e.data.val.shapes(0)
+    for i in range(n):
+        np.testing.assert_array_equal(found["true_voxels"][i], truth["voxels"][i])
+        assert np.abs(found["true_points"][i]).max() < 1.0001
+        vertices = shapes[i][1].vertices
+        low, high = vertices.min(0), vertices.max(0)
+        middle, half = (low + high) / 2, (high - low) / 2
+        expected = (np.asarray(truth["points"][i]) - middle) / half
+        np.testing.assert_allclose(found["true_points"][i], expected, atol=1e-3)
+        np.testing.assert_allclose(np.linalg.norm(found["true_normals"][i], axis=1), 1, atol=1e-5)
+        ratio = (high[2] - low[2]) / (high[1] - low[1])
+        np.testing.assert_allclose(found["true_depth"][i], np.log(ratio), atol=1e-4)
+        # A plane keeps its points: a normal is at right angles to what lies on its face, in the new space too.
+        tangent = np.cross(np.asarray(truth["normals"][i]), [0.3, 0.5, 0.7])
+        np.testing.assert_allclose(np.sum(tangent / half * np.asarray(found["true_normals"][i]), axis=1), 0, atol=1e-5)
+
+
+def test_half_a_box_sees_half_the_shape(setting):
+    _, batch = setting
+    truth = {k: jnp.asarray(v[0]) for k, v in batch["instances"].items()}
+    x1, y1, x2, y2 = np.asarray(truth["frames"][0])
+    half = jnp.array([[x1, y1, (x1 + x2) / 2, y2]])
+    found = mesh_targets(truth, half, jnp.zeros(1, jnp.int32), side=12)
+    whole = np.asarray(truth["voxels"][0])
+    side = whole.shape[-1]
+    left = whole[:, :, : side // 2].astype(float)
+    blocks = left.reshape(12, side // 12, 12, side // 12, 12, side // 24).mean((1, 3, 5))
+    agree = (np.asarray(found["true_voxels"][0]) > 0.5) == (blocks >= 0.5)
+    assert agree.mean() > 0.9
+    assert np.asarray(found["true_points"]).max() == pytest.approx(3, abs=0.1)
+
+
+def test_into_a_box_and_back():
+    points = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    box, depth = jnp.array([3.0, 5.0, 23.0, 15.0]), jnp.float32(8.0)
+    np.testing.assert_allclose(to_box(from_box(points, box, depth), box, depth), points, atol=1e-5)
+    np.testing.assert_allclose(from_box(np.float32([[-1, 1, 1]]), box, depth), [[3, 15, 4]])
+
+
+def test_all_parts_learn_and_the_room_of_a_surface_is_that_of_a_solid_cube(setting):
+    e, batch = setting
+    image, sizes, instances = e.task.inputs(batch)
+    variables = jax.jit(lambda: e.model.init(jax.random.key(0), image, sizes, train=False))()
+    # The last layers begin at 0, behind which nothing would learn in the first step.
+    rng = np.random.default_rng(0)
+    mesh = jax.tree.map(lambda a: a + 0.05 * rng.normal(size=a.shape), variables["params"]["heads_mesh"])
+    params = {**variables["params"], "heads_mesh": jax.tree.map(np.float32, mesh)}
+
+    def loss(params):
+        outputs, _ = e.model.apply(
+            {**variables, "params": params}, image, sizes, instances, train=True, mutable=["batch_stats"],
+            rngs={"sampling": jax.random.key(1)},
+        )  # fmt: skip
+        return e.task.loss(outputs, batch)
+
+    (_, terms), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    names = {f"mesh_{part}" for part in ("voxel", "depth", "chamfer", "normal", "edge")}
+    assert names <= set(terms)
+    assert all(float(terms[name]) > 0 for name in names)
+    for path, g in jax.tree_util.tree_leaves_with_path(gradient["heads_mesh"]):
+        assert np.any(np.asarray(g)), jax.tree_util.keystr(path)
+    found = jax.jit(lambda p: e.model.apply({**variables, "params": p}, image, sizes))(params)
+    squares = 6 * 6**2
+    assert found["faces"].shape == (4, 4, 2 * squares, 3)
+    assert found["vertices"].shape == (4, 4, squares * 4 // 3, 3)
+    assert np.isfinite(found["vertices"]).all()
+    assert not np.asarray(found["face_valid"])[~np.asarray(found["valid"])].any()
+
+
+def test_no_objects_no_loss(setting):
+    e, batch = setting
+    image, sizes, instances = e.task.inputs(batch)
+    empty = {**instances, "valid": np.zeros_like(instances["valid"])}
+    variables = jax.jit(lambda: e.model.init(jax.random.key(0), image, sizes, train=False))()
+
+    def loss(params):
+        outputs, _ = e.model.apply(
+            {**variables, "params": params}, image, sizes, empty, train=True, mutable=["batch_stats"],
+            rngs={"sampling": jax.random.key(1)},
+        )  # fmt: skip
+        return sum(losses.mesh_losses(**outputs["mesh"]).values())
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(variables["params"])
+    assert value == 0
+    assert not any(np.asarray(g).any() for g in jax.tree.leaves(gradient))
+
+
+def test_the_papers_head():
+    head = MeshHead(9)
+    regions = jax.ShapeDtypeStruct((1, 2, 12, 12, 256), np.float32)
+    found = {
+        "boxes": jax.ShapeDtypeStruct((1, 2, 4), np.float32), "classes": jax.ShapeDtypeStruct((1, 2), np.int32),
+        "valid": jax.ShapeDtypeStruct((1, 2), bool),
+    }  # fmt: skip
+    made = partial(head.init_with_output, jax.random.key(0), method="predictions", size=(64, 64))
+    out, variables = jax.eval_shape(made, regions, found)
+    assert out["faces"].shape == (1, 2, 2 * 6 * 24**2, 3)
+    p = variables["params"]
+    assert p["voxel_scores"]["kernel"].shape == (1, 1, 256, 24)
+    assert p["refinements_1"]["graph_conv0"]["own"]["kernel"].shape == (128 + 128 + 3, 128)
+    assert p["refinements_0"]["graph_conv0"]["own"]["kernel"].shape == (128 + 3, 128)
