@@ -2,7 +2,8 @@
 
     jaxseg train mesh_rcnn_solids --workdir runs/mesh_rcnn_solids
 
-Voxels of 16 a side (the paper: 24), and all else narrower.
+Narrower than the paper's, with voxels of 12 a side for 24, and a surface that runs between their middles
+(``MeshHead.smooth``), at a probability of 0.5 for 0.2.
 """
 
 from jaxseg.config import Data, Experiment
@@ -30,11 +31,13 @@ def get_config(tiny: bool = False) -> Experiment:
         channels=2 * features,
         graph_features=features,
         depth_features=4 * features,
-        samples=50 if tiny else 500,
-        region_size=3 if tiny else 8,
+        samples=50 if tiny else 300,
+        threshold=0.5,
+        smooth=True,
+        region_size=3 if tiny else 6,
     )
     mask = MaskHead(len(val.things), convs=1, channels=features)
-    steps = 2 if tiny else 1500
+    steps = 2 if tiny else 1600
     return Experiment(
         model=RegionHeads(detector, {"mask": mask, "mesh": mesh}),
         task=mesh_prediction(val.things, mesh_metric(val.shapes, val.things), config=CONFIG),
@@ -46,11 +49,9 @@ def get_config(tiny: bool = False) -> Experiment:
             max_instances=2,
             mask_side=28,
         ),
-        optimizer=Optimizer(
-            "adamw", learning_rate=1e-3, schedule="cosine", warmup_steps=1 if tiny else 50, clip_norm=1.0
-        ),
+        optimizer=Optimizer("adamw", learning_rate=2e-3, schedule="cosine", warmup_steps=1 if tiny else 50),
         steps=steps,
-        batch_size=2 if tiny else 8,
+        batch_size=2 if tiny else 16,
         eval_batch_size=4 if tiny else 20,
         eval_every=max(steps // 3, 1),
         save_every=max(steps // 6, 1),

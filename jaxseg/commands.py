@@ -64,9 +64,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Every picture gives ``NAME.png``, what was found drawn on it, and ``NAME_label.png``, the classes, or, of
-    instances, ``NAME.json``; of segments that and ``NAME_segments.png``, whose colours are their ids. A bad picture is
-    told and passed over, and the exit code is then 2."""
+    """Every picture gives ``NAME.png``, what was found drawn on it, and ``NAME_label.png``, the classes; or, of
+    instances, ``NAME.json`` and a mesh ``NAME_0.obj`` of each that has one; or, of segments, ``NAME.json`` and
+    ``NAME_segments.png``, whose colours are their ids. A bad picture is told and passed over, and the exit code is then
+    2."""
     from jaxseg.train.build import noted_experiment
 
     about = {noted_experiment(workdir).task.about for workdir in arguments.workdir}
@@ -103,7 +104,7 @@ def _predict_pixels(arguments: argparse.Namespace) -> int:
 
 
 def _predict_instances(arguments: argparse.Namespace) -> int:
-    from jaxseg.data import write_png
+    from jaxseg.data import write_mesh, write_png
     from jaxseg.infer import InstancePredictor
     from jaxseg.train.checkpoint import write_json
 
@@ -116,6 +117,9 @@ def _predict_instances(arguments: argparse.Namespace) -> int:
         print(write_png(arguments.out / f"{file.stem}.png", predictor.draw(image, found)))
         write_json(arguments.out / f"{file.stem}.json", predictor.entries(found))
         print(arguments.out / f"{file.stem}.json")
+        for n, shape in enumerate(found.shapes or ()):
+            if len(shape.faces):
+                print(write_mesh(arguments.out / f"{file.stem}_{n}.obj", shape))
 
     return _each_picture(arguments.images, draw)
 

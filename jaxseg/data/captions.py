@@ -92,6 +92,11 @@ class WithTokens:
     classes = things
 
     @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """The source's, if it has any."""
+        return tuple(getattr(self.source, "keypoint_names", ()))
+
+    @property
     def palette(self) -> np.ndarray:
         """The source's."""
         return self.source.palette

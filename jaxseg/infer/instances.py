@@ -13,6 +13,7 @@ from jaxseg import viz
 from jaxseg.config import Experiment
 from jaxseg.data import Cutouts, eval_batches
 from jaxseg.metrics.detections import coco_keypoints, original_boxes, original_keypoints
+from jaxseg.metrics.mesh import Shape, original_shapes
 from jaxseg.metrics.paste import paste_mask
 from jaxseg.metrics.rle import encode_rle
 from jaxseg.train.evaluate import load_run
@@ -21,13 +22,16 @@ from jaxseg.types import Batch
 
 class Found(NamedTuple):
     """The instances in a picture, best first: ``boxes [N, 4]`` in its own pixels, ``scores [N]``, ``classes [N]`` from
-    1 and, of models that find them, ``masks``, :class:`jaxseg.data.Cutouts`, and ``keypoints [N, P, 3]``, (x, y, 1)."""
+    1 and, of models that find them, ``masks``, :class:`jaxseg.data.Cutouts`, ``keypoints [N, P, 3]``, (x, y, 1), a
+    caption each, and ``shapes``, meshes in the picture's pixels."""
 
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
     masks: Cutouts | None
     keypoints: np.ndarray | None = None
+    captions: tuple[str, ...] | None = None
+    shapes: tuple[Shape, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class InstancePredictor:
         """``image [H, W, 3]`` uint8 -> what is in it."""
         batch = one_picture(self.experiment, image)
         predictions = jax.device_get(self._predict(self.variables, batch))
-        seen = predictions["valid"][0] & (predictions["scores"][0] >= self.min_score)
+        predictions["valid"] = predictions["valid"] & (predictions["scores"] >= self.min_score)
+        seen = predictions["valid"][0]
         boxes = original_boxes(predictions["boxes"][0][seen], batch["matrix"][0])
         size = (image.shape[0], image.shape[1])
         masks = None
@@ -68,16 +73,25 @@ class InstancePredictor:
         clipped = np.clip(boxes, 0, [size[1], size[0]] * 2).astype(np.float32)
         points = predictions.get("keypoints")
         points = None if points is None else original_keypoints(points[0][seen], batch["matrix"][0])
-        return Found(clipped, predictions["scores"][0][seen], predictions["classes"][0][seen], masks, points)
+        captions = shapes = None
+        if "tokens" in predictions:
+            decode = self.experiment.data.val.vocabulary.decode
+            captions = tuple(decode(tokens) for tokens in predictions["tokens"][0][seen])
+        if "vertices" in predictions:
+            first = {key: value[0] for key, value in predictions.items()}
+            shapes = tuple(detected.shape for detected in original_shapes(first, batch["matrix"][0]))
+        scores, classes = predictions["scores"][0][seen], predictions["classes"][0][seen]
+        return Found(clipped, scores, classes, masks, points, captions, shapes)
 
     def draw(self, image: np.ndarray, found: Found) -> np.ndarray:
         """The picture with what was found in it."""
-        names = [f"{self.classes[k - 1]} {s:.2f}" for k, s in zip(found.classes, found.scores, strict=True)]
+        names = found.captions or [self.classes[k - 1] for k in found.classes]
+        names = [f"{name} {score:.2f}" for name, score in zip(names, found.scores, strict=True)]
         return viz.draw_instances(image, found.boxes, found.masks, names, keypoints=found.keypoints)
 
     def entries(self, found: Found) -> list[dict[str, Any]]:
         """What was found as a file's worth of plain values: class, score, ``bbox`` (xywh), ``segmentation`` (COCO's
-        run lengths) and ``keypoints`` (x, y and 1 of each, as COCO has them)."""
+        run lengths), ``keypoints`` (x, y and 1 of each, as COCO has them) and ``caption``."""
         entries = []
         for n, (box, score, kind) in enumerate(zip(found.boxes, found.scores, found.classes, strict=True)):
             x1, y1, x2, y2 = (float(v) for v in box)
@@ -87,6 +101,8 @@ class InstancePredictor:
                 entry["segmentation"] = encode_rle(found.masks.bitmaps[n], corner, found.masks.size)
             if found.keypoints is not None:
                 entry["keypoints"] = coco_keypoints(found.keypoints[n])
+            if found.captions is not None:
+                entry["caption"] = found.captions[n]
             entries.append(entry)
         return entries
 

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax import lax
 
 from jaxseg import ops
+from jaxseg.nn.layers import Norm, NormKind
 from jaxseg.types import END, NO_WORD, START, Array
 
 
@@ -17,26 +18,26 @@ class LanguageModel(nn.Module):
 
     ``x_-1 = relu(W code)``, ``x_0`` is the embedding of START, ``x_t`` that of word t; after each but the first a
     linear layer scores what comes next (Johnson et al. 2016, section 3.4). ``vocabulary``: how many tokens.
-    ``normalized``: ``x_-1 = relu(layer_norm(W code))`` instead, for networks trained from scratch: at the rates at
-    which these learn, codes soon grow so large that the LSTM's gates close for good.
+    ``norm``: of W code, before the ReLU; "batch" for networks trained from scratch. Of their codes most is the same for
+    all, and what differs is lost on an LSTM (measured on drawn shapes: no colour was learnt in 1500 steps).
     """
 
     vocabulary: int
     features: int = 512
-    normalized: bool = False
+    norm: NormKind = "none"
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
         count, width = self.vocabulary, self.features
         self.encode = nn.Dense(width, dtype=self.dtype)
-        self.norm = nn.LayerNorm(dtype=self.dtype) if self.normalized else None
+        self.encode_norm = Norm(self.norm, dtype=self.dtype)
         self.embedding = self.param("embedding", nn.initializers.normal(0.1), (count, width))
         self.kernel = self.param("kernel", _of_sides, (2 * width, 4 * width))
         self.bias = self.param("bias", _remembering, (4 * width,))
         self.score_kernel = self.param("score_kernel", _of_sides, (width, count))
         self.score_bias = self.param("score_bias", nn.initializers.zeros_init(), (count,))
 
-    def __call__(self, codes: Array, tokens: Array) -> Array:
+    def __call__(self, codes: Array, tokens: Array, *, train: bool = False) -> Array:
         """Codes ``[N, F]`` and true captions ``[N, T]`` -> logits ``[N, T, V]`` float32 of each next token."""
         before = jnp.concatenate([jnp.full((len(tokens), 1), START, tokens.dtype), tokens[:, :-1]], axis=1)
 
@@ -45,7 +46,7 @@ class LanguageModel(nn.Module):
             return state, state[0]
 
         words = self.embedding.astype(self.dtype)[before]
-        _, hidden = lax.scan(place, self._begun(codes), words.swapaxes(0, 1))
+        _, hidden = lax.scan(place, self._begun(codes, train), words.swapaxes(0, 1))
         return self._logits(hidden.swapaxes(0, 1))
 
     def decode(self, codes: Array, length: int, width: int = 1) -> ops.Sequences:
@@ -62,13 +63,13 @@ class LanguageModel(nn.Module):
                 return ops.greedy_decode(step, state, **how)
             return jax.tree.map(lambda x: x[0], ops.beam_decode(step, state, width=width, **how))
 
-        return jax.vmap(one)(self._begun(codes))
+        return jax.vmap(one)(self._begun(codes, False))
 
-    def _begun(self, codes: Array) -> tuple[Array, Array]:
+    def _begun(self, codes: Array, train: bool) -> tuple[Array, Array]:
         """The state after the code: hidden ``[N, H]``, cell ``[N, H]``."""
         nothing = jnp.zeros((len(codes), self.features), self.dtype)
-        first = self.encode(codes.astype(self.dtype))
-        return self._cell((nothing, nothing), nn.relu(first if self.norm is None else self.norm(first)))
+        first = self.encode_norm(self.encode(codes.astype(self.dtype))[:, None, None], train=train)[:, 0, 0]
+        return self._cell((nothing, nothing), nn.relu(first))
 
     def _cell(self, state: tuple[Array, Array], x: Array) -> tuple[Array, Array]:
         """``i, f, g, o = [x, h] W + b``; ``c = sigmoid(f) c + sigmoid(i) tanh(g)``, ``h = sigmoid(o) tanh(c)``."""

@@ -27,7 +27,9 @@ def plot_curves(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         if axes.lines and prefix == "val/":
-            axes.legend(fontsize=7)
+            many = len(axes.lines) > 14
+            legend = axes.legend(fontsize=5 if many else 7, ncols=1 + len(axes.lines) // 15)
+            legend.set_in_layout(not many)  # else a long one would leave no room for the curves
     return _write(figure, path)
 
 

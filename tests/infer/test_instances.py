@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxseg import cli, config
-from jaxseg.data import Resize, write_png
+from jaxseg.data import Resize, read_mesh, write_png
 from jaxseg.infer import InstancePredictor
 from jaxseg.metrics.rle import decode_rle
 from jaxseg.train import build
@@ -30,6 +30,9 @@ class Fixed(nn.Module):
             "valid": jnp.array([True, True, False]),
             "masks": masks,
             "keypoints": jnp.array([[8.0, 4.0, 1.0], [24.0, 16.0, 1.0]])[None].repeat(3, 0),
+            "vertices": jnp.array([[8.0, 4, -2], [40, 4, 2], [8, 28, 0], [0, 0, 0]])[None].repeat(3, 0),
+            "faces": jnp.array([[0, 1, 2], [0, 0, 0]])[None].repeat(3, 0),
+            "face_valid": jnp.array([[True, False]]).repeat(3, 0),
         }
         return {key: value[None] for key, value in found.items()}
 
@@ -51,6 +54,9 @@ def test_in_the_pictures_own_pixels(predictor, h, w):
     points = np.array([[8 * scale, 4 * scale, 1], [24 * scale, 16 * scale, 1]])
     np.testing.assert_allclose(found.keypoints, points[None])
     np.testing.assert_allclose(predictor.entries(found)[0]["keypoints"], (points - [0.5, 0.5, 0]).ravel())
+    (shape,) = found.shapes
+    np.testing.assert_allclose(shape.vertices[:3], np.array([[8, 4, -2], [40, 4, 2], [8, 28, 0]]) * scale, atol=1e-5)
+    np.testing.assert_array_equal(shape.faces, [[0, 1, 2]])
     expected = np.zeros((h, w), bool)
     x1, y1, x2, y2 = BOXES[0] * scale
     expected[int(y1) : int((y1 + y2) / 2), int(x1) : int(x2)] = True
@@ -101,5 +107,6 @@ def test_command_line(predictor, tmp_path, monkeypatch, capsys):
     assert "bad.png" in capsys.readouterr().err
     assert json.loads((out / "a.json").read_text())[0]["score"] == pytest.approx(0.9)
     assert (out / "a.png").exists()
+    np.testing.assert_allclose(read_mesh(out / "a_0.obj").vertices.max(0), np.array([40, -4, 2]) * 48 / 64, atol=1e-4)
     assert cli.main([*command, "--flip"]) == 2
     assert "leave them out" in capsys.readouterr().err
