@@ -4,6 +4,10 @@ Data: as for ``mask_rcnn_nuclei``.
 
     jaxseg train cornernet_nuclei --workdir runs/cornernet_nuclei --root DIR         # two hourglasses, 1024x1024
     jaxseg train cornernet_nuclei --workdir runs/cornernet_nuclei --root DIR --fast  # one narrow hourglass, 512x512
+
+Measured with ``--fast`` on 2 CPU cores, on the 100 validation images: box AP50 0.103, AP 0.056 after 1200 steps of 4
+windows, 14 minutes. Corners are found; but an embedding of one number does not tell so many like nuclei apart, and most
+pairs are of two.
 """
 
 from functools import partial

