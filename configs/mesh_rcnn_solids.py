@@ -29,6 +29,8 @@ def get_config(tiny: bool = False) -> Experiment:
         len(val.things),
         convs=1 if tiny else 2,
         channels=2 * features,
+        stages=2 if tiny else 3,
+        graph_convs=1 if tiny else 3,
         graph_features=features,
         depth_features=4 * features,
         samples=50 if tiny else 300,

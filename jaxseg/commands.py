@@ -219,7 +219,7 @@ def models(arguments: argparse.Namespace) -> int:
         name = type(model).__name__ + (f" ({', '.join(heads)})" if heads else "")
         source = module.replace(".", "/") + ".py"
         table.add_row(name, PAPERS[module], source, count, f"configs/{file.name}")
-    Console(width=max(160, shutil.get_terminal_size().columns)).print(table)
+    Console(width=max(200, shutil.get_terminal_size().columns)).print(table)
     return 0
 
 

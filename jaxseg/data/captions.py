@@ -1,11 +1,12 @@
 """Captions as numbers: a vocabulary, and instances that bear their captions' tokens."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,36 @@ def words_of(caption: str) -> list[str]:
 
 class Vocabulary:
     """``words``, of which word i is the token i + 4; before them come nothing, START, END and an unknown word
-    (:mod:`jaxseg.types`). Immutable; equal ones have equal words."""
+    (:mod:`jaxseg.types`). Immutable; equal ones have equal words.
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = tuple(words)
-        self._token_of = {word: i + _SPECIAL for i, word in enumerate(self.words)}
-        if len(self._token_of) != len(self.words):
-            raise JaxsegError(f"a vocabulary of {len(self.words)} words, {len(self._token_of)} of them different")
+    Args:
+        words: or a function that gives them when they are first needed, as sources read nothing before their first
+            sample; it must then be said beforehand how many they are.
+        count: of words that are not known yet.
+    """
+
+    def __init__(self, words: Sequence[str] | Callable[[], Sequence[str]], *, count: int | None = None) -> None:
+        self._given = words
+        if not callable(words):
+            self._count = len(self.words)
+        elif count is None:
+            raise JaxsegError("a vocabulary that is read when first needed must know how many words it has: give count")
+        else:
+            self._count = count
+
+    @functools.cached_property
+    def words(self) -> tuple[str, ...]:
+        """All words, in the order of their tokens."""
+        words = tuple(self._given() if callable(self._given) else self._given)
+        if len(set(words)) != len(words):
+            raise JaxsegError(f"a vocabulary of {len(words)} words, {len(set(words))} of them different")
+        if callable(self._given) and len(words) != self._count:
+            raise JaxsegError(f"a vocabulary of {len(words)} words where {self._count} were to be; say {len(words)}")
+        return words
+
+    @functools.cached_property
+    def _token_of(self) -> dict[str, int]:
+        return {word: i + _SPECIAL for i, word in enumerate(self.words)}
 
     @classmethod
     def of(cls, captions: Iterable[str], least: int = 1) -> "Vocabulary":
@@ -48,7 +72,7 @@ class Vocabulary:
 
     def __len__(self) -> int:
         """How many tokens there are."""
-        return _SPECIAL + len(self.words)
+        return _SPECIAL + self._count
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and self.words == other.words

@@ -5,7 +5,7 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ class VisualGenome:
     Args:
         images: folders that hold ``ID.jpg`` (``VG_100K``, ``VG_100K_2``).
         regions: ``region_descriptions.json``, read when first asked for something.
-        ids: only these images, in this order (the lists of ``densecap_splits.json``); by default all.
+        ids: only these images, in this order, or a function that gives them (the lists of ``densecap_splits.json``);
+            by default all.
         most_words: descriptions of more words are left out (Johnson et al. 2016, section 4: 10).
 
     Raises:
@@ -32,7 +33,7 @@ class VisualGenome:
 
     images: tuple[str | os.PathLike, ...]
     regions_file: str | os.PathLike
-    ids: Sequence[int] | None = None
+    ids: Sequence[int] | Callable[[], Sequence[int]] | None = None
     most_words: int = 10
 
     things = ("region",)
@@ -44,7 +45,8 @@ class VisualGenome:
         path = os.fspath(self.regions_file)
         try:
             of_image = {int(entry["id"]): entry["regions"] for entry in json.loads(pathlib.Path(path).read_text())}
-            chosen = list(of_image) if self.ids is None else [int(i) for i in self.ids]
+            ids = self.ids() if callable(self.ids) else self.ids
+            chosen = list(of_image) if ids is None else [int(i) for i in ids]
             missing = [i for i in chosen if i not in of_image]
             if missing:
                 raise JaxsegError(f"{path}: has no image {missing[:5]}; give ids that it describes")

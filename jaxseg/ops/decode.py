@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.ops.arguments import vary_alike
 from jaxseg.types import Array, JaxsegError
 
 Step = Callable[[Any, Array], tuple[Any, Array]]
@@ -37,7 +38,8 @@ def greedy_decode(step: Step, state: Any, *, start: int, end: int, length: int) 
         score = score + jnp.where(done, 0.0, likely[token])
         return (state, token, score, done | (token == end)), token
 
-    first = (state, jnp.int32(start), jnp.float32(0), jnp.bool_(False))
+    begun = vary_alike(jnp.int32(start), jnp.float32(0), jnp.bool_(False), *jax.tree.leaves(state))
+    first = (state, *begun[:3])
     (_, _, score, _), tokens = lax.scan(place, first, None, length=length)
     return Sequences(tokens, score)
 
@@ -65,8 +67,9 @@ def beam_decode(step: Step, state: Any, *, start: int, end: int, length: int, wi
 
     states = jax.tree.map(lambda x: jnp.broadcast_to(x, (width, *jnp.shape(x))), state)
     scores = jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)  # of beams alike the first alone is continued
-    first = (states, jnp.zeros((width, length), jnp.int32), jnp.full(width, start, jnp.int32), scores,
-             jnp.zeros(width, bool))  # fmt: skip
+    tokens, last = jnp.zeros((width, length), jnp.int32), jnp.full(width, start, jnp.int32)
+    begun = vary_alike(tokens, last, scores, jnp.zeros(width, bool), *jax.tree.leaves(states))
+    first = (states, *begun[:4])
     (_, tokens, _, scores, _), _ = lax.scan(place, first, jnp.arange(length))
     return Sequences(tokens, scores)
 

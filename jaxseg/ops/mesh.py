@@ -58,8 +58,10 @@ def cubify(probabilities: Array, *, threshold: float = 0.2, squares: int, smooth
     used = jnp.zeros(places, bool).at[corners.ravel()].max(jnp.repeat(face_valid, 4))
     (lattice,) = jnp.nonzero(used, size=-(-4 * squares // 3), fill_value=0)
     vertex_valid = jnp.arange(len(lattice)) < used.sum()
-    number = jnp.cumsum(used) - 1
-    quads = jnp.where(face_valid[:, None], number[corners], 0).astype(jnp.int32)
+    number = (jnp.cumsum(used) - 1)[corners]
+    # Squares that are not all of a surface may have more corners than there is room for.
+    face_valid &= (number < len(lattice)).all(axis=1)
+    quads = jnp.where(face_valid[:, None], number, 0).astype(jnp.int32)
     faces = quads[:, jnp.array([[0, 1, 2], [0, 2, 3]])].reshape(-1, 3)
 
     grid = jnp.asarray(np.indices([s + 1 for s in sides]).reshape(3, -1).T.astype(np.float32))[lattice]

@@ -24,6 +24,18 @@ def test_a_vocabulary_counts_words_and_knows_them_again(tmp_path):
         Vocabulary(["a", "b", "a"])
 
 
+def test_a_vocabulary_is_read_when_first_needed():
+    read = []
+    words = Vocabulary(lambda: read.append(1) or ["a", "b"], count=2)
+    assert (len(words), read) == (6, [])
+    assert words.decode(words.encode("b a", 4)) == "b a"
+    assert read == [1]
+    with pytest.raises(JaxsegError, match="2 words where 3 were to be; say 2"):
+        Vocabulary(lambda: ["a", "b"], count=3).encode("a", 3)
+    with pytest.raises(JaxsegError, match="give count"):
+        Vocabulary(lambda: ["a"])
+
+
 def test_shapes_with_tokens():
     words = Vocabulary(Shapes().words)
     source = WithTokens(Shapes("val", length=5), words, 8, one_class=True)

@@ -1,11 +1,13 @@
 """Greedy and beam search against looking at every sequence there is."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from jaxseg import ops
 from jaxseg.types import JaxsegError
@@ -77,6 +79,16 @@ def test_many_at_once():
     many = jax.jit(jax.vmap(decode))(tables)
     for i in range(3):
         np.testing.assert_array_equal(many.tokens[i], decode(jnp.asarray(tables[i])).tokens)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_under_shard_map(width):
+    tables = np.stack([model(seed) for seed in range(4)])
+    decode = partial(ops.greedy_decode if width == 1 else partial(ops.beam_decode, width=width), step, **HOW)
+    many = jax.vmap(lambda t: decode((t, t[0, 0, 0].astype(jnp.int32) * 0)))
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = jax.shard_map(many, mesh=mesh, in_specs=PartitionSpec("data"), out_specs=PartitionSpec("data"))
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(spread)(tables), jax.jit(many)(tables))
 
 
 def test_lengths_and_widths_are_at_least_one():

@@ -104,6 +104,11 @@ def test_what_there_is_no_room_for_is_left_out():
     assert int(np.asarray(mesh.face_valid).sum()) == 40
     assert mesh.faces.shape == (40, 3)
     assert int(ops.surface_squares(jnp.asarray(solid))) == 96
+    scattered = np.indices((6, 6, 6)).sum(0) % 2 == 0  # of 648 squares, none of which share more than corners
+    mesh = ops.cubify(jnp.asarray(scattered, jnp.float32), squares=216)
+    assert np.asarray(mesh.faces).max() < len(mesh.vertices) == 288
+    assert np.asarray(mesh.face_valid).sum() > 100
+    parts(mesh)
     empty = ops.cubify(jnp.zeros((4, 4, 4)), squares=20)
     assert not np.asarray(empty.face_valid).any()
     assert not np.asarray(empty.vertices).any()

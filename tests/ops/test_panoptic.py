@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from jaxseg import ops
 from jaxseg.types import JaxsegError
@@ -74,6 +75,15 @@ def test_many_at_once_as_one_by_one():
     many = jax.jit(jax.vmap(lambda batch: merge(**batch)))(batch)
     for i, s in enumerate(scenes):
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b), many, merge(**s))  # noqa: B023
+
+
+def test_under_shard_map():
+    scenes = [scene(seed) for seed in range(4)]
+    batch = {k: np.stack([s[k] for s in scenes]) for k in scenes[0] if k != "boxes"}
+    many = jax.vmap(lambda batch: merge(boxes=None, **batch))
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = jax.shard_map(many, mesh=mesh, in_specs=PartitionSpec("data"), out_specs=PartitionSpec("data"))
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(spread)(batch), jax.jit(many)(batch))
 
 
 def test_masks_in_boxes_are_pasted():
