@@ -2,6 +2,10 @@
 
     jaxseg train mesh_rcnn_solids --workdir runs/mesh_rcnn_solids
 
+Measured on 2 CPU cores, on 200 held-out pictures, with voxels of 16 a side, a threshold of 0.2, no smoothing and 1500
+steps of 8 pictures: F1 at 0.3 0.388 (0.1: 0.078, 0.5: 0.598). A mean shape that is told class, box and depth: 0.363.
+The numbers below have not been trained to their end yet.
+
 Narrower than the paper's, with voxels of 12 a side for 24, and a surface that runs between their middles
 (``MeshHead.smooth``), at a probability of 0.5 for 0.2.
 """
