@@ -73,10 +73,8 @@ def predict(arguments: argparse.Namespace) -> int:
     about = {noted_experiment(workdir).task.about for workdir in arguments.workdir}
     if about == {"pixels"}:
         return _predict_pixels(arguments)
-    if about == {"instances"} and len(arguments.workdir) == 1:
-        return _predict_instances(arguments)
-    if about == {"segments"} and len(arguments.workdir) == 1:
-        return _predict_segments(arguments)
+    if about in ({"instances"}, {"segments"}) and len(arguments.workdir) == 1:
+        return _predict_found(arguments, *about)
     raise JaxsegError(
         f"--workdir {' '.join(map(str, arguments.workdir))}: predict labels pixels, by one run or several, or finds "
         "instances or segments, by one run; what a run says of whole pictures, jaxseg eval draws"
@@ -103,45 +101,40 @@ def _predict_pixels(arguments: argparse.Namespace) -> int:
     return _each_picture(arguments.images, draw)
 
 
-def _predict_instances(arguments: argparse.Namespace) -> int:
-    from jaxseg.data import write_mesh, write_png
-    from jaxseg.infer import InstancePredictor
+def _predict_found(arguments: argparse.Namespace, about: str) -> int:
+    """Of runs that find instances or segments: the picture, what was found, and what else there is to each kind."""
+    from jaxseg.data import write_png
+    from jaxseg.infer import InstancePredictor, SegmentPredictor
     from jaxseg.train.checkpoint import write_json
 
     _refuse_options_of_labels(arguments)
-    predictor = InstancePredictor.load(arguments.workdir[0], arguments.checkpoint)
+    kind, more = (InstancePredictor, _write_meshes) if about == "instances" else (SegmentPredictor, _write_ids)
+    predictor: Any = kind.load(arguments.workdir[0], arguments.checkpoint)
 
     def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
         found = predictor(image)
         watch(1.0)
         print(write_png(arguments.out / f"{file.stem}.png", predictor.draw(image, found)))
+        more(found, arguments.out / file.stem)
         write_json(arguments.out / f"{file.stem}.json", predictor.entries(found))
         print(arguments.out / f"{file.stem}.json")
-        for n, shape in enumerate(found.shapes or ()):
-            if len(shape.faces):
-                print(write_mesh(arguments.out / f"{file.stem}_{n}.obj", shape))
 
     return _each_picture(arguments.images, draw)
 
 
-def _predict_segments(arguments: argparse.Namespace) -> int:
+def _write_meshes(found: Any, path: Path) -> None:
+    from jaxseg.data import write_mesh
+
+    for n, shape in enumerate(found.shapes or ()):
+        if len(shape.faces):
+            print(write_mesh(path.with_name(f"{path.name}_{n}.obj"), shape))
+
+
+def _write_ids(found: Any, path: Path) -> None:
     from jaxseg.data import write_png
     from jaxseg.data.panoptic import colours_of_ids
-    from jaxseg.infer import SegmentPredictor
-    from jaxseg.train.checkpoint import write_json
 
-    _refuse_options_of_labels(arguments)
-    predictor = SegmentPredictor.load(arguments.workdir[0], arguments.checkpoint)
-
-    def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
-        found = predictor(image)
-        watch(1.0)
-        print(write_png(arguments.out / f"{file.stem}.png", predictor.draw(image, found)))
-        print(write_png(arguments.out / f"{file.stem}_segments.png", colours_of_ids(found.panoptic.ids)))
-        write_json(arguments.out / f"{file.stem}.json", predictor.entries(found))
-        print(arguments.out / f"{file.stem}.json")
-
-    return _each_picture(arguments.images, draw)
+    print(write_png(path.with_name(f"{path.name}_segments.png"), colours_of_ids(found.panoptic.ids)))
 
 
 def _refuse_options_of_labels(arguments: argparse.Namespace) -> None:

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from jaxseg.data.instances import tight_boxes
-from jaxseg.data.proposals import Proposals, box_iou, extend_boxes
+from jaxseg.data.proposals import Proposals, extend_boxes
 from jaxseg.data.transforms import Sample, apply_warp
 from jaxseg.data.warp import MEAN_COLOUR, Warp, affine, compose
+from jaxseg.metrics.precision import box_iou
 from jaxseg.types import VOID, JaxsegError
 
 

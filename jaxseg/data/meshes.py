@@ -1,12 +1,26 @@
-"""Shapes in space as files: OBJ, PLY and what else trimesh knows."""
+"""Shapes in space: as targets to learn, and as files, OBJ, PLY and what else trimesh knows."""
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
-from jaxseg.metrics.mesh import Shape
+from jaxseg.metrics.mesh import Shape, surface_points
 from jaxseg.types import JaxsegError
+
+
+def shape_targets(shapes: Sequence[Shape], points: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What instances hold of their shapes, in pixels, but for voxels: ``frames`` [N, 4], the boxes around them,
+    ``depths`` [N], ``points`` and ``normals`` [N, ``points``, 3], drawn from their surfaces; all float32."""
+    low, high = (np.array([how(s.vertices, 0) for s in shapes]).reshape(-1, 3) for how in (np.min, np.max))
+    drawn = np.array([surface_points(s, points, rng) for s in shapes], np.float32).reshape(-1, 2, points, 3)
+    return {
+        "frames": np.concatenate([low[:, :2], high[:, :2]], axis=1).astype(np.float32),
+        "depths": (high - low)[:, 2].astype(np.float32),
+        "points": drawn[:, 0],
+        "normals": drawn[:, 1],
+    }
 
 
 def write_mesh(file: str | os.PathLike, shape: Shape) -> pathlib.Path:

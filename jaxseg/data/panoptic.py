@@ -21,8 +21,25 @@ from jaxseg.metrics.panoptic import Panoptic
 from jaxseg.types import VOID, JaxsegError
 
 
+class _StuffAndThings:
+    """What follows of the names of ``stuff`` and ``things``."""
+
+    stuff: Any
+    things: Any
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels, stuff first."""
+        return self.stuff + self.things
+
+    @property
+    def palette(self) -> np.ndarray:
+        """[K, 3] uint8 colours to draw labels with."""
+        return spread_colors(len(self.classes))
+
+
 @dataclasses.dataclass(frozen=True)
-class CocoPanoptic:
+class CocoPanoptic(_StuffAndThings):
     """A source of COCO's panoptic format: a JSON, PNGs whose colours are ids (``R + 256 G + 256^2 B``, 0 unknown), and
     the images.
 
@@ -75,16 +92,6 @@ class CocoPanoptic:
     def things(self) -> tuple[str, ...]:
         """Names of the instance classes: class k is ``things[k - 1]``."""
         return tuple(c["name"] for c in self._categories(True))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the labels, stuff first."""
-        return self.stuff + self.things
-
-    @property
-    def palette(self) -> np.ndarray:
-        """[K, 3] uint8 colours to draw labels with."""
-        return spread_colors(len(self.classes))
 
     @functools.cached_property
     def category_ids(self) -> tuple[int, ...]:
@@ -162,7 +169,7 @@ def panoptic_truth(source: Any, index: int) -> Panoptic:
 
 
 @dataclasses.dataclass(frozen=True)
-class WithBackground:
+class WithBackground(_StuffAndThings):
     """A source of instances as a panoptic one: what is no thing is of one class of stuff, ``background``."""
 
     source: Any
@@ -172,16 +179,6 @@ class WithBackground:
     def things(self) -> tuple[str, ...]:
         """The source's."""
         return tuple(self.source.things)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the labels, the background first."""
-        return self.stuff + self.things
-
-    @property
-    def palette(self) -> np.ndarray:
-        """[K, 3] uint8 colours to draw labels with."""
-        return spread_colors(len(self.classes))
 
     def __len__(self) -> int:
         return len(self.source)

@@ -13,8 +13,8 @@ import numpy as np
 from jaxseg.data.folder import spread_colors
 from jaxseg.data.images import read_image, read_mask
 from jaxseg.data.instances import tight_boxes
-from jaxseg.data.meshes import read_mesh
-from jaxseg.metrics.mesh import Shape, surface_points
+from jaxseg.data.meshes import read_mesh, shape_targets
+from jaxseg.metrics.mesh import Shape
 from jaxseg.types import JaxsegError
 
 CATEGORIES = ("bed", "bookcase", "chair", "desk", "misc", "sofa", "table", "tool", "wardrobe")
@@ -73,17 +73,12 @@ class Pix3D:
         if image.shape[:2] != mask.shape:
             raise JaxsegError(f"{root / entry['img']}: {image.shape[:2]} pixels and its mask {mask.shape}")
         kind, shape = self._shape(entry)
-        low, high = shape.vertices.min(0), shape.vertices.max(0)
-        points, normals = surface_points(shape, self.points, np.random.default_rng(index))
         instances = {
             "boxes": tight_boxes(mask[None]),
             "classes": np.array([kind], np.int32),
             "masks": mask[None],
-            "frames": np.array([[*low[:2], *high[:2]]], np.float32),
-            "depths": np.array([high[2] - low[2]], np.float32),
             "voxels": self._voxels(entry, shape)[None],
-            "points": points[None].astype(np.float32),
-            "normals": normals[None].astype(np.float32),
+            **shape_targets([shape], self.points, np.random.default_rng(index)),
         }
         return {"image": image, "name": str(root / entry["img"]), "instances": instances}
 

@@ -109,16 +109,6 @@ def extend_boxes(boxes: np.ndarray, factor: float, *, square: bool = False) -> n
     return np.concatenate([centre - half, centre + half], 1)
 
 
-def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes [N, 4] with boxes [M, 4]: [N, M]; 0 where the union is empty."""
-    a, b = (np.asarray(x, np.float64).reshape(-1, 4) for x in (a, b))
-    shared = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    intersection = np.maximum(shared, 0).prod(2)
-    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(1) for x in (a, b))
-    union = area_a[:, None] + area_b[None] - intersection
-    return intersection / np.where(union > 0, union, 1)
-
-
 def _everywhere(height: int, width: int, side: float, ratio: float) -> np.ndarray:
     """Boxes of one size, of area ``side ** 2`` and so many times wider than high, cut to the image."""
     h, w = min(side / ratio**0.5, height), min(side * ratio**0.5, width)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from jaxseg.data.photometric import to_float
-from jaxseg.data.proposals import box_iou
 from jaxseg.data.warp import MEAN_COLOUR
+from jaxseg.metrics.precision import box_iou
 from jaxseg.ops.crop import context_boxes, overlaps
 from jaxseg.types import JaxsegError
 

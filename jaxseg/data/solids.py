@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxseg.data.folder import spread_colors
 from jaxseg.data.instances import tight_boxes
-from jaxseg.metrics.mesh import Shape, surface_points
+from jaxseg.data.meshes import shape_targets
+from jaxseg.metrics.mesh import Shape
 from jaxseg.types import JaxsegError
 
 KINDS = ("sphere", "box", "cylinder", "cone", "torus")
@@ -90,19 +91,13 @@ class Solids:
         seen = [n for n in range(len(solids)) if masks[n].any()]
         solids, masks = [solids[n] for n in seen], masks[seen]
         shapes = [_shape(s) for s in solids]
-        sampled = [surface_points(shape, self.points, rng) for shape in shapes]
-        frames = [_bounds(shape) for shape in shapes]
+        voxels = [_voxels(s, shape, self.voxels) for s, shape in zip(solids, shapes, strict=True)]
         instances = {
             "boxes": tight_boxes(masks),
             "classes": np.array([s.kind + 1 for s in solids], np.int32),
             "masks": masks,
-            "frames": np.array([[*low[:2], *high[:2]] for low, high in frames], np.float32).reshape(-1, 4),
-            "depths": np.array([high[2] - low[2] for low, high in frames], np.float32),
-            "voxels": np.array([_voxels(s, *f, self.voxels) for s, f in zip(solids, frames, strict=True)]).reshape(
-                -1, *[self.voxels] * 3
-            ),
-            "points": np.array([p for p, _ in sampled], np.float32).reshape(-1, self.points, 3),
-            "normals": np.array([n for _, n in sampled], np.float32).reshape(-1, self.points, 3),
+            "voxels": np.array(voxels, bool).reshape(-1, *[self.voxels] * 3),
+            **shape_targets(shapes, self.points, rng),
         }
         return {"image": pixels, "instances": instances, "name": f"solids-{self.split}-{self.seed}-{index:06d}"}
 
@@ -240,14 +235,11 @@ def _shape(solid: _Solid) -> Shape:
     return Shape(vertices - np.array([0, 0, middle]), own.faces)
 
 
-def _bounds(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    return shape.vertices.min(0), shape.vertices.max(0)
-
-
-def _voxels(solid: _Solid, low: np.ndarray, high: np.ndarray, side: int) -> np.ndarray:
-    """``[M, M, M]`` bool (z, y, x): whether the middle of each cell between the corners is in the solid."""
+def _voxels(solid: _Solid, shape: Shape, side: int) -> np.ndarray:
+    """``[M, M, M]`` bool (z, y, x): whether the middle of each cell of the box around ``shape`` is in the solid."""
     own = _own_shape(solid.kind, solid.size).vertices @ solid.turn.T[:, 2] * solid.scale
     shift = np.array([0, 0, (own.max() + own.min()) / 2])  # by which the mesh was moved to have its middle at 0
+    low, high = shape.vertices.min(0), shape.vertices.max(0)
     steps = [low[a] + (np.arange(side) + 0.5) / side * (high[a] - low[a]) for a in range(3)]
     z, y, x = np.meshgrid(steps[2], steps[1], steps[0], indexing="ij")
     p = (np.stack([x, y, z], axis=-1) + shift - solid.centre) @ solid.turn / solid.scale

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.metrics.detections import original_boxes
-from jaxseg.metrics.precision import average_precision
+from jaxseg.metrics.precision import average_precision, box_iou
 from jaxseg.types import Batch, JaxsegError, Metric, Predictions
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -89,10 +89,10 @@ def caption_scores(images: Sequence[tuple[Sequence[Region], Truth]]) -> dict[str
     records.sort(key=lambda record: -record[0])
     iou, said = (np.array([record[i] for record in records]) for i in (1, 2))
     on = [record for record in records if record[1] >= 0.5]
-    with_words = [average_precision((iou >= i) & (said >= m), count) for i in IOUS for m in METEORS]
+    with_words = [_ap((iou >= i) & (said >= m), count) for i in IOUS for m in METEORS]
     return {
         "caption_map": float(np.mean(with_words)),
-        "region_map": float(np.mean([average_precision(iou >= i, count) for i in IOUS])),
+        "region_map": float(np.mean([_ap(iou >= i, count) for i in IOUS])),
         "meteor": float(np.mean([record[2] for record in on])) if on else 0.0,
         "exact": float(np.mean([record[3] for record in on])) if on else 0.0,
     }
@@ -102,7 +102,7 @@ def merged_regions(boxes: np.ndarray, captions: Sequence[str]) -> tuple[np.ndarr
     """True regions that overlap by ``MERGE`` or more made one, their boxes' mean, with the captions of all: again and
     again the region with most such neighbours and these."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    near = _iou(boxes, boxes) >= MERGE
+    near = box_iou(boxes, boxes) >= MERGE
     left = np.ones(len(boxes), bool)
     merged: list[np.ndarray] = []
     references: list[tuple[str, ...]] = []
@@ -115,13 +115,17 @@ def merged_regions(boxes: np.ndarray, captions: Sequence[str]) -> tuple[np.ndarr
     return np.array(merged).reshape(-1, 4), references
 
 
+def _ap(right: np.ndarray, count: int) -> float:
+    return average_precision(right, ~right, count, 101)
+
+
 def _matched(
     found: Sequence[Region], boxes: np.ndarray, references: list[tuple[str, ...]]
 ) -> list[tuple[float, float, float, bool]]:
     """Of each region found its score, its IoU with the true one that it overlaps most, METEOR, and whether its caption
     is one of that region's; nothing if a better one has that region, or none is met."""
     records, used = [], set()
-    overlaps = _iou(np.array([box for _, box, _ in found]).reshape(-1, 4), boxes)
+    overlaps = box_iou(np.array([box for _, box, _ in found]), boxes)
     for n in sorted(range(len(found)), key=lambda n: -found[n][0]):
         score, _, caption = found[n]
         best = int(np.argmax(overlaps[n])) if len(boxes) else -1
@@ -132,12 +136,3 @@ def _matched(
         said = tuple(" ".join(reference.lower().split()) for reference in references[best])
         records.append((score, float(overlaps[n, best]), meteor(caption, said), caption in said))
     return records
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``[N, M]`` of boxes ``[N, 4]`` and ``[M, 4]``."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(np.maximum(x[:, 2:] - x[:, :2], 0), axis=-1) for x in (a, b)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return shared / np.where(union > 0, union, 1)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg.metrics.detections import original_boxes
-from jaxseg.metrics.precision import average_precision
+from jaxseg.metrics.precision import average_precision, box_iou
 from jaxseg.types import Batch, JaxsegError, Metric, Predictions
 
 F1_AT = (0.1, 0.3, 0.5)
@@ -145,10 +145,8 @@ def _judged(found: list[Detected], truth: Sequence[tuple[int, Shape]]) -> Any:
 
 def _compared(found: Detected, truth: Shape) -> tuple[float, dict[str, float] | None]:
     """IoU of boxes and, where they meet, :func:`compare_shapes`."""
-    low, high = truth.vertices.min(0)[:2], truth.vertices.max(0)[:2]
-    shared = np.prod(np.maximum(np.minimum(found.box[2:], high) - np.maximum(found.box[:2], low), 0))
-    union = np.prod(found.box[2:] - found.box[:2]) + np.prod(high - low) - shared
-    iou = float(shared / union) if union > 0 else 0.0
+    frame = np.concatenate([truth.vertices.min(0)[:2], truth.vertices.max(0)[:2]])
+    iou = float(box_iou(found.box, frame)[0, 0])
     return iou, compare_shapes(found.shape, truth) if iou > 0 else None
 
 
@@ -164,9 +162,9 @@ def _scores(images: list[Any], things: Sequence[str]) -> dict[str, Any]:
     for name in ("chamfer", "normals"):
         scores[f"mesh_{name}"] = mean([one[name] for one in there if np.isfinite(one[name])])
     scores["mesh_found"] = len(there) / len(numbers) if numbers else float("nan")
-    of = {
-        name: average_precision(np.array([right for _, kind, right in records if kind == k]), kinds.count(k))
-        for k, name in enumerate(things, start=1)
-        if k in kinds
-    }
+    of = {}
+    for k, name in enumerate(things, start=1):
+        if k in kinds:
+            right = np.array([right for _, kind, right in records if kind == k], bool)
+            of[name] = average_precision(right, ~right, kinds.count(k), 101)
     return scores | {"mesh_ap": mean(list(of.values())), "mesh_ap_of": of}

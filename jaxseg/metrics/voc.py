@@ -8,6 +8,7 @@ import numpy as np
 from jaxseg.metrics.coco import class_names
 from jaxseg.metrics.confusion import mean_or_nan
 from jaxseg.metrics.detections import State, Truth, coco_results, detection_metric
+from jaxseg.metrics.precision import average_precision, box_iou
 from jaxseg.types import JaxsegError, Metric
 
 
@@ -46,25 +47,12 @@ def voc_metric(
     return detection_metric(truth, compute)
 
 
-def average_precision(right: np.ndarray, wrong: np.ndarray, count: int, points: Literal[11, "all"] = "all") -> float:
-    """AP of detections by falling score, ``right`` and ``wrong`` [D] bool (neither: it counts for nothing), where
-    ``count`` objects were to be found."""
-    hits, misses = np.cumsum(right), np.cumsum(wrong)
-    recall, precision = hits / count, hits / np.maximum(hits + misses, 1)
-    best = np.maximum.accumulate(precision[::-1])[::-1]  # the best precision at this recall or more
-    if points == "all":
-        return float(np.sum(np.diff(recall, prepend=0) * best))
-    # 1e-12: 3 of 10 found is a recall of 0.3, though 0.1 * 3 is more in floating point.
-    places = np.searchsorted(recall, np.linspace(0, 1, 11) - 1e-12)
-    return float(np.mean(np.append(best, 0.0)[places]))
-
-
 def _class_ap(objects: list[Any], found: list[Any], overlap: float, points: Literal[11, "all"]) -> float | None:
     """AP of one class; None where it has no object to find."""
     of_image: dict[int, list[int]] = {}
     for n, a in enumerate(objects):
         of_image.setdefault(a["image_id"], []).append(n)
-    boxes = np.array([a["bbox"] for a in objects], np.float64).reshape(-1, 4)
+    boxes = _corners([a["bbox"] for a in objects])
     ignored = np.array([bool(a.get("difficult", 0)) or bool(a.get("iscrowd", 0)) for a in objects], bool)
     count = int((~ignored).sum())
     if not count:
@@ -74,7 +62,7 @@ def _class_ap(objects: list[Any], found: list[Any], overlap: float, points: Lite
     order = np.argsort([-r["score"] for r in found], kind="stable")
     for d, r in enumerate(found[n] for n in order):
         rows = of_image.get(r["image_id"], [])
-        iou = _iou(np.array(r["bbox"]), boxes[rows]) if rows else np.zeros(1)
+        iou = box_iou(_corners([r["bbox"]]), boxes[rows])[0] if rows else np.zeros(1)
         if iou.max() < overlap:
             wrong[d] = True
         elif not ignored[best := rows[int(iou.argmax())]]:
@@ -83,9 +71,7 @@ def _class_ap(objects: list[Any], found: list[Any], overlap: float, points: Lite
     return average_precision(right, wrong, count, points)
 
 
-def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Of a box xywh with others [N, 4]."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
-    both = np.prod(np.maximum(high - low, 0), axis=1)
-    union = box[2] * box[3] + others[:, 2] * others[:, 3] - both
-    return both / np.where(union > 0, union, 1.0)
+def _corners(boxes: list[Any]) -> np.ndarray:
+    """Boxes xywh as [N, 4] xyxy."""
+    xywh = np.array(boxes, np.float64).reshape(-1, 4)
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)

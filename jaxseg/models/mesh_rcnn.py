@@ -80,7 +80,8 @@ class MeshHead(nn.Module):
 
     ``squares``: how large a surface there is room for (:func:`jaxseg.ops.cubify`); by default that of a solid cube.
     ``samples``: points drawn from each surface. Regions whose true points lie farther than ``farthest`` from the middle
-    of the region's box count for nothing (the authors' GT_COORD_THRESH). ``smooth``: see ``cubify``.
+    of the region's box count for nothing (the authors' GT_COORD_THRESH). ``smooth``: see ``cubify``. ``learnt``: of an
+    image's regions that hold an object, all of which other heads learn from, so many are learnt from; by default all.
     """
 
     num_classes: int
@@ -95,6 +96,7 @@ class MeshHead(nn.Module):
     smooth: bool = False
     samples: int = 5000
     farthest: float = 5.0
+    learnt: int | None = None
     dtype: Any = jnp.float32
     region_size: int = 12
 
@@ -112,6 +114,7 @@ class MeshHead(nn.Module):
         self, regions: Array, positives: dict[str, Array], targets: Any, config: RCNNConfig
     ) -> dict[str, Array]:
         del config
+        regions, positives = jax.tree.map(lambda x: x[:, : self.learnt], (regions, positives))
         voxels, depth = flattened(partial(self._voxels_and_depth, train=True), regions, positives["classes"].ravel())
         meshes = self._meshes(regions, voxels)
         b, p = positives["valid"].shape

@@ -26,7 +26,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.data.proposals import box_iou
+from jaxseg.metrics.precision import box_iou
 from jaxseg.models.fast_rcnn import detections, inside, true_sizes
 from jaxseg.nn import GIRSHICK_2014, IMAGENET, VGG16, Normalization, RCNNConfig
 from jaxseg.nn.roi_heads import TwoFC

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxseg.ops.arguments import vary_alike
 from jaxseg.types import Array, JaxsegError
 
 
@@ -19,6 +20,9 @@ class Mesh(NamedTuple):
     vertex_valid: Array
     face_valid: Array
 
+
+MOST_VERTICES = 2**16 - 1
+"""Of a mesh whose neighbours are told: two places make one number of 32 bits."""
 
 MOST_NEIGHBORS = 18
 """Of a vertex of :func:`cubify`: six along the axes and twelve across squares."""
@@ -83,14 +87,17 @@ def mesh_neighbors(faces: Array, face_valid: Array, count: int, most: int = MOST
 
     Args:
       faces: ``[F, 3]``, of which ``face_valid [F]`` are.
+      count: at most 65535.
     """
-    ends = jnp.concatenate([faces, jnp.roll(faces, -1, axis=1)], axis=0)
-    others = jnp.concatenate([jnp.roll(faces, -1, axis=1), faces], axis=0)
-    valid = jnp.tile(face_valid, 2)[:, None]
-    ends, others = (jnp.where(valid, x, count).ravel().astype(jnp.int32) for x in (ends, others))
-    ends, others = lax.sort((ends, others), num_keys=2)
-    first = (ends != jnp.roll(ends, 1)) | (others != jnp.roll(others, 1))
-    first = first.at[0].set(True) & (ends < count)
+    if count > MOST_VERTICES:
+        raise JaxsegError(f"mesh_neighbors: {count} vertices; it knows up to {MOST_VERTICES}")
+    ends = jnp.concatenate([faces, jnp.roll(faces, -1, axis=1)], axis=0).astype(jnp.uint32)
+    others = jnp.concatenate([jnp.roll(faces, -1, axis=1), faces], axis=0).astype(jnp.uint32)
+    # Both as one number: to sort pairs takes six times as long.
+    pairs = jnp.where(jnp.tile(face_valid, 2)[:, None], ends * count + others, count * count).ravel()
+    pairs = lax.sort(pairs.astype(jnp.uint32))
+    ends, others = ((x.astype(jnp.int32)) for x in (pairs // count, pairs % count))
+    first = (pairs != jnp.roll(pairs, 1)).at[0].set(True) & (ends < count)
     # The how-manieth neighbour of its vertex each is.
     before = jnp.cumsum(first) - 1
     start = jnp.full(count + 1, len(ends), before.dtype).at[ends].min(jnp.where(first, before, len(ends)))
@@ -108,7 +115,10 @@ def neighbor_sum(features: Array, neighbors: Array) -> Array:
         sum and needs no scattering.
     """
     padded = jnp.concatenate([features, jnp.zeros_like(features[:1])])
-    return sum((padded[neighbors[:, k]] for k in range(neighbors.shape[1])), start=jnp.zeros_like(features))
+    # As a loop, or XLA sums anew for everything that is made of the sum: a gradient takes six times as long.
+    add = lambda total, column: (total + padded.at[column].get(mode="promise_in_bounds"), None)
+    start, columns, _ = vary_alike(jnp.zeros_like(features), neighbors.T, features)
+    return lax.scan(add, start, columns, unroll=6)[0]
 
 
 neighbor_sum.defvjp(
@@ -122,18 +132,18 @@ def vertex_align(features: Array, vertices: Array) -> Array:
     interpolated bilinearly; beyond the middles of the outermost cells theirs is repeated (Gkioxari et al. 2019, section
     3.2.2, "vertex alignment")."""
     h, w = features.shape[:2]
-    flat = features.reshape(h * w, -1)
-    taps = []
-    for at, size in ((vertices[:, 1], h), (vertices[:, 0], w)):
-        at = jnp.clip((at + 1) * (size / 2) - 0.5, 0, size - 1)
-        low = jnp.minimum(lax.stop_gradient(jnp.floor(at)), max(size - 2, 0))
-        share = at - low
-        low = low.astype(jnp.int32)
-        taps.append(((low, 1 - share), (jnp.minimum(low + 1, size - 1), share)))
-    return sum(
-        (flat[y * w + x] * (wy * wx)[:, None].astype(flat.dtype) for y, wy in taps[0] for x, wx in taps[1]),
-        start=jnp.zeros((), flat.dtype),
-    )
+    down, across = _hats(vertices[:, 1], h), _hats(vertices[:, 0], w)
+    # A product of matrices, few cells being there to read from: its gradient needs no scattering.
+    share = (down[:, :, None] * across[:, None, :]).reshape(-1, h * w).astype(features.dtype)
+    return jnp.matmul(share, features.reshape(h * w, -1), precision="highest")
+
+
+def _hats(at: Array, size: int) -> Array:
+    """``[V, size]``: the share of each of ``size`` cells, which fill -1 to 1, in what lies at ``at [V]``."""
+    at = jnp.clip((at + 1) * (size / 2) - 0.5, 0, size - 1)
+    low = jnp.minimum(lax.stop_gradient(jnp.floor(at)), max(size - 2, 0))
+    cell, rest = jnp.arange(size, dtype=at.dtype)[None] - low[:, None], (at - low)[:, None]
+    return jnp.where(cell == 0, 1 - rest, jnp.where(cell == 1, rest, 0))
 
 
 def sample_surface(key: Array, mesh: Mesh, count: int) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxseg import losses, metrics, viz
 from jaxseg.metrics.classification import known
+from jaxseg.tasks.examples import examples
 from jaxseg.types import UNKNOWN, Array, Batch, Outputs, Predictions, Task
 
 Localize = Callable[[Array, tuple[int, int]], tuple[Array, Array]]
@@ -64,23 +65,22 @@ def _predict(several: bool, localize: Localize | None, outputs: Outputs, batch: 
 
 def _draw(classes: tuple[str, ...], batch: Batch, predictions: Predictions) -> np.ndarray:
     """A contact sheet: each picture with the predicted (and the true) names, and where the likeliest is seen."""
-    rows = [_row(classes, i, batch, predictions) for i in range(len(batch["image"])) if batch["valid"][i]]
+    rows = [_row(classes, *one) for one in examples(batch, predictions)]
     return viz.contact_sheet(rows, ())
 
 
-def _row(classes: tuple[str, ...], i: int, batch: Batch, predictions: Predictions) -> dict[str, Any]:
-    image, category = np.asarray(batch["image"][i]), np.asarray(batch["category"][i])
-    present = np.asarray(predictions["present"][i])
+def _row(classes: tuple[str, ...], one: Batch, found: Predictions) -> dict[str, Any]:
+    image, category, present = one["image"], one["category"], found["present"]
     names = ", ".join(np.array(classes)[present]) or "nothing"
     truth = ", ".join(np.array(classes)[category == 1 if category.ndim else np.arange(len(classes)) == category])
     row = {"image": viz.annotate(image, text=f"{names} ({truth or 'nothing'})")}
-    if "maps" in predictions:
-        k = int(np.argmax(predictions["scores"][i]))
-        found = bool(present[k])
-        boxes = [(predictions["boxes"][i, k], viz.PREDICTION)] if found else []
-        if "instances" in batch:
-            theirs = batch["instances"]["valid"][i] & (batch["instances"]["classes"][i] == k + 1)
-            boxes = [(box, viz.TRUTH) for box in batch["instances"]["boxes"][i][theirs]] + boxes
-        picture = viz.heat_map(image, np.asarray(predictions["maps"][i])[..., k]) if found else image
-        row["where"] = viz.annotate(picture, boxes=boxes, text=classes[k] if found else "")
+    if "maps" in found:
+        k = int(np.argmax(found["scores"]))
+        shown = bool(present[k])
+        boxes = [(found["boxes"][k], viz.PREDICTION)] if shown else []
+        if "instances" in one:
+            theirs = one["instances"]["valid"] & (one["instances"]["classes"] == k + 1)
+            boxes = [(box, viz.TRUTH) for box in one["instances"]["boxes"][theirs]] + boxes
+        picture = viz.heat_map(image, found["maps"][..., k]) if shown else image
+        row["where"] = viz.annotate(picture, boxes=boxes, text=classes[k] if shown else "")
     return row

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
+from jaxseg.tasks.examples import examples
 from jaxseg.types import Array, Batch, Metric, Outputs, Predictions, Task
 
 HEAD_LOSSES: Mapping[str, Callable[..., Any]] = {
@@ -123,20 +124,16 @@ def _draw(
 ) -> np.ndarray:
     """A contact sheet: image, what was found, the truth; one row an image."""
     rows = []
-    for i in range(len(batch["image"])):
-        if not batch["valid"][i]:
-            continue
-        image = np.asarray(batch["image"][i])
-        h, w = (int(n) for n in batch["size"][i])
-        found = {key: np.asarray(value[i]) for key, value in predictions.items()}
+    for one, found in examples(batch, predictions):
+        image, (h, w) = one["image"], one["size"]
         seen = found["valid"] & (found["scores"] >= shown_score)
         names = [
             f"{name} {s:.2f}"
             for name, s in zip(_names(classes, words, found, seen), found["scores"][seen], strict=True)
         ]
         panels = {"image": image[:h, :w], "prediction": _panel(image, (h, w), found, seen, names, config)}
-        if "instances" in batch:
-            truth = {key: np.asarray(value[i]) for key, value in batch["instances"].items() if key in predictions}
+        if "instances" in one:
+            truth = {key: value for key, value in one["instances"].items() if key in found}
             names = _names(classes, words, truth, truth["valid"])
             panels["truth"] = _panel(image, (h, w), truth, truth["valid"], names, config)
         rows.append(panels)

@@ -11,6 +11,7 @@ from jaxseg import losses, metrics, viz
 from jaxseg.metrics.classification import known
 from jaxseg.metrics.labels import split_void
 from jaxseg.metrics.localization import truth_of
+from jaxseg.tasks.examples import examples
 from jaxseg.types import UNKNOWN, Array, Batch, JaxsegError, Outputs, Predictions, Task
 
 Regression = Callable[[Array, Array, Array], Array]
@@ -111,21 +112,21 @@ def _box_of(boxes: Array, category: Array) -> Array:
 
 def _draw(classes: tuple[str, ...], batch: Batch, predictions: Predictions) -> np.ndarray:
     """A contact sheet: each picture with the true box and joints in white, the predicted ones in colour."""
-    rows = [{"image": _row(classes, i, batch, predictions)} for i in range(len(batch["image"])) if batch["valid"][i]]
+    rows = [{"image": _annotated(classes, *one)} for one in examples(batch, predictions)]
     return viz.contact_sheet(rows, ())
 
 
-def _row(classes: tuple[str, ...], i: int, batch: Batch, predictions: Predictions) -> np.ndarray:
-    truth = {key: np.asarray(value[i, 0]) for key, value in batch["instances"].items()}
-    name, category = classes[int(predictions["category"][i])], int(batch["category"][i])
+def _annotated(classes: tuple[str, ...], one: Batch, found: Predictions) -> np.ndarray:
+    truth = {key: value[0] for key, value in one["instances"].items()}
+    name, category = classes[int(found["category"])], int(one["category"])
     boxes: list[Any] = [(truth["boxes"], viz.TRUTH)] if truth["valid"] else []
     points: list[Any] = []
-    if "keypoints" in predictions:
+    if "keypoints" in found:
         points = [(p[:2], viz.TRUTH) for p in truth["keypoints"] if p[2] > 0]
-        points += [(p, viz.PREDICTION) for p in predictions["keypoints"][i]]
+        points += [(p, viz.PREDICTION) for p in found["keypoints"]]
     return viz.annotate(
-        np.asarray(batch["image"][i]),
-        boxes=[*boxes, (predictions["boxes"][i], viz.PREDICTION)],
+        one["image"],
+        boxes=[*boxes, (found["boxes"], viz.PREDICTION)],
         points=points,
         text=f"{name} ({classes[category] if category >= 0 else 'unknown'})",
     )

@@ -9,6 +9,7 @@ from jaxseg import viz
 from jaxseg.metrics.mesh import Shape
 from jaxseg.nn import GKIOXARI_2019, RCNNConfig
 from jaxseg.tasks.detection import detection
+from jaxseg.tasks.examples import examples
 from jaxseg.types import Batch, Metric, Predictions, Task
 
 WEIGHTS = {"mesh_voxel": 3.0, "mesh_chamfer": 1.0, "mesh_normal": 0.1, "mesh_edge": 1.0}
@@ -40,24 +41,20 @@ def mesh_prediction(
 def _draw(shown_score: float, batch: Batch, predictions: Predictions) -> np.ndarray:
     """A contact sheet: image, the meshes found, as the picture shows them and turned, and points of the true ones."""
     rows = []
-    for i in range(len(batch["image"])):
-        if not batch["valid"][i]:
-            continue
-        h, w = (int(n) for n in batch["size"][i])
-        image = np.asarray(batch["image"][i])[:h, :w]
-        seen = np.asarray(predictions["valid"][i]) & (np.asarray(predictions["scores"][i]) >= shown_score)
+    for one, found in examples(batch, predictions):
+        h, w = one["size"]
         shapes = [
-            Shape(np.asarray(predictions["vertices"][i, d]), np.asarray(predictions["faces"][i, d])[valid])
-            for d in np.flatnonzero(seen)
-            if (valid := np.asarray(predictions["face_valid"][i, d])).any()
+            Shape(found["vertices"][d], found["faces"][d][valid])
+            for d in np.flatnonzero(found["valid"] & (found["scores"] >= shown_score))
+            if (valid := found["face_valid"][d]).any()
         ]
         panels = {
-            "image": image,
+            "image": one["image"][:h, :w],
             "meshes found": viz.draw_shapes(shapes, (h, w), width=_PANEL),
             "from the side": viz.draw_shapes(shapes, (h, w), width=_PANEL, turn=60.0),
         }
-        if "instances" in batch:
-            true = {key: np.asarray(batch["instances"][key][i]) for key in ("points", "normals", "valid")}
+        if "instances" in one:
+            true = one["instances"]
             points, normals = (true[key][true["valid"]] for key in ("points", "normals"))
             panels["true, from the side"] = viz.draw_points(points, normals, (h, w), width=_PANEL, turn=60.0)
         rows.append(panels)

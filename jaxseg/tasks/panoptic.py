@@ -12,6 +12,7 @@ from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
 from jaxseg.ops.masks import PasteRule
 from jaxseg.tasks.detection import detection
+from jaxseg.tasks.examples import examples
 from jaxseg.types import VOID, Array, Batch, Metric, Outputs, Predictions, Task
 
 _PANEL = 320  # pixels across
@@ -90,16 +91,13 @@ def _draw(
     """A contact sheet: image, the segments found, the true ones; one row an image."""
     draw = partial(viz.draw_segments, stuff=stuff, things=things, palette=palette, width=_PANEL)
     rows = []
-    for i in range(len(batch["image"])):
-        if not batch["valid"][i]:
-            continue
-        h, w = (int(n) for n in batch["size"][i])
-        image = np.asarray(batch["image"][i])[:h, :w]
-        ids, kinds, scores = (np.asarray(predictions[f"segment{key}"][i]) for key in ("s", "_classes", "_scores"))
+    for one, found in examples(batch, predictions):
+        h, w = one["size"]
+        image = one["image"][:h, :w]
+        ids, kinds, scores = (found[f"segment{key}"] for key in ("s", "_classes", "_scores"))
         panels = {"image": image, "prediction": draw(image, ids[:h, :w], kinds, scores)}
-        if "instances" in batch:
-            truth = {key: np.asarray(value[i]) for key, value in batch["instances"].items()}
-            ids, kinds = _true_segments(truth, np.asarray(batch["label"][i]), len(stuff), rule)
+        if "instances" in one:
+            ids, kinds = _true_segments(one["instances"], one["label"], len(stuff), rule)
             panels["truth"] = draw(image, ids[:h, :w], kinds)
         rows.append(panels)
     return viz.contact_sheet(rows, (), panel_width=_PANEL)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import losses, metrics, viz
+from jaxseg.tasks.examples import examples
 from jaxseg.types import VOID, Array, Batch, JaxsegError, Metric, Outputs, Predictions, Task
 
 PixelLoss = Callable[[Array, Array], Array]
@@ -82,13 +83,9 @@ def _labels_like(logits: Array, labels: Array) -> Array:
 
 def _draw(classes: tuple[str, ...], palette: Any, batch: Batch, predictions: Predictions) -> np.ndarray:
     """A contact sheet: image, prediction over it, truth over it, one row an image, and the legend."""
-    rows = [
-        {
-            "image": np.asarray(batch["image"][i])[: size[0], : size[1]],
-            "prediction": np.asarray(predictions["label"][i])[: size[0], : size[1]],
-            "truth": np.asarray(batch["label"][i])[: size[0], : size[1]],
-        }
-        for i, size in enumerate(np.asarray(batch["size"]))
-        if batch["valid"][i]
-    ]
+    rows = []
+    for one, found in examples(batch, predictions):
+        h, w = one["size"]
+        panels = {"image": one["image"], "prediction": found["label"], "truth": one["label"]}
+        rows.append({name: panel[:h, :w] for name, panel in panels.items()})
     return viz.contact_sheet(rows, classes, palette)

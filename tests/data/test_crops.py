@@ -15,7 +15,8 @@ from jaxseg.data import (
     regions,
     train_batches,
 )
-from jaxseg.data.proposals import box_iou, extend_boxes
+from jaxseg.data.proposals import extend_boxes
+from jaxseg.metrics.precision import box_iou
 from jaxseg.types import VOID, JaxsegError
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from jaxseg.data import Shapes, graph_segmentation, selective_search
 from jaxseg.data.graph_segmentation import neighbours
-from jaxseg.data.proposals import box_iou
 from jaxseg.data.selective_search import FAST, QUALITY, SINGLE, Strategy, colour_space, derivatives, describe, group
+from jaxseg.metrics.precision import box_iou
 from jaxseg.types import JaxsegError
 
 

@@ -86,8 +86,9 @@ def test_regions_that_are_one_are_merged():
 
 
 def test_average_precision_by_hand():
-    assert average_precision(np.array([True, False, True]), 4) == pytest.approx((26 * 1 + 25 * 2 / 3) / 101)
-    assert average_precision(np.zeros(0, bool), 3) == 0
+    right = np.array([True, False, True])
+    assert average_precision(right, ~right, 4, 101) == pytest.approx((26 * 1 + 25 * 2 / 3) / 101)
+    assert average_precision(np.zeros(0, bool), np.zeros(0, bool), 3, 101) == 0
 
 
 def test_meteor_by_hand():

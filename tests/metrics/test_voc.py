@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxseg.metrics import Truth, voc_metric
-from jaxseg.metrics.voc import average_precision
+from jaxseg.metrics.precision import average_precision
 from jaxseg.types import JaxsegError
 
 

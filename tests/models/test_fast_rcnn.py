@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg import losses
-from jaxseg.data.proposals import box_iou
+from jaxseg.metrics.precision import box_iou
 from jaxseg.models.fast_rcnn import FastRCNN, roi_targets, true_instances
 from jaxseg.nn import GIRSHICK_2015, VGG16
 from jaxseg.nn.roi_heads import TwoFC

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg import losses, ops
-from jaxseg.data.proposals import box_iou
+from jaxseg.metrics.precision import box_iou
 from jaxseg.models.pyramid_detector import WINDOWS, PyramidDetector, WindowNetwork
 from jaxseg.types import JaxsegError
 from tests.helpers import variables_of

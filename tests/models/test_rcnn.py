@@ -11,7 +11,8 @@ import pytest
 
 from jaxseg import config, ops
 from jaxseg.data import InMemory, Propose, RegionCrops, Resize, Shapes, eval_batches, warp_region
-from jaxseg.data.proposals import box_iou, edge_proposals
+from jaxseg.data.proposals import edge_proposals
+from jaxseg.metrics.precision import box_iou
 from jaxseg.models.rcnn import RCNN, RegionNetwork, describe_all, examples, fit, machine, mine, pairs
 from jaxseg.nn import GIRSHICK_2014, IMAGENET, VGG16
 from jaxseg.nn.roi_heads import TwoFC

@@ -1,0 +1,15 @@
+"""What drawings of every task walk over."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from jaxseg.types import Batch, Predictions
+
+
+def examples(batch: Batch, predictions: Predictions) -> Iterator[tuple[Batch, Predictions]]:
+    """Of each image of ``batch`` that counts, what the batch holds of it and what is predicted of it, as numpy."""
+    batch, predictions = jax.device_get((dict(batch), dict(predictions)))
+    for i in np.flatnonzero(batch["valid"]):
+        yield jax.tree.map(lambda x, i=i: x[i], (batch, predictions))
