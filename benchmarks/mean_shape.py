@@ -1,12 +1,14 @@
 """How well a mean shape does in place of Mesh R-CNN: of each class the voxels that most training solids fill, in the
 true object's own box and depth, compared with the true shape as ``jaxseg.metrics.mesh_metric`` compares.
 
-    python -m benchmarks.mean_shape
+    python -m benchmarks.mean_shape [--workdir RUN]
 
-What it knows that the network has to find: class, box and depth.
+It knows what the network has to find: class, box and depth. With ``--workdir``, a run of Mesh R-CNN, also its meshes,
+and mean shapes of its classes in the boxes and depths of its meshes: what the run's shapes add to where they are.
 """
 
 import argparse
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -14,28 +16,67 @@ import numpy as np
 
 from jaxseg import ops
 from jaxseg.data import Solids
+from jaxseg.infer import Found, InstancePredictor
 from jaxseg.metrics import Shape, compare_shapes
+from jaxseg.metrics.precision import box_iou
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=int, default=500, help="pictures that the means are taken of")
     parser.add_argument("--val", type=int, default=200, help="pictures that are judged")
+    parser.add_argument("--workdir", help="a run whose meshes are judged too")
     arguments = parser.parse_args()
     train, val = Solids("train", length=arguments.train), Solids("val", length=arguments.val)
     means = mean_voxels(train)
     side = train.voxels
     surface = jax.jit(partial(ops.cubify, threshold=0.5, squares=6 * side**2, smooth=True))
     meshes = [jax.device_get(surface(voxels)) for voxels in means]
+    shapes = [Shape(mesh.vertices, mesh.faces[mesh.face_valid]) for mesh in meshes]
+    report("mean shapes, told where", val, lambda i: [placed(shapes[k - 1], *frame(true)) for k, true in val.shapes(i)])
+    if arguments.workdir:
+        predictor = InstancePredictor.load(arguments.workdir, min_score=0.05)
+        found = [predictor(val[i]["image"]) for i in range(len(val))]
+        report("the run", val, lambda i: best(found[i], val.shapes(i), lambda shape, _: shape))
+        report(
+            "mean shapes where the run's are",
+            val,
+            lambda i: best(found[i], val.shapes(i), lambda shape, kind: placed(shapes[kind - 1], *frame(shape))),
+        )
+
+
+def report(name: str, val: Solids, guesses: Callable[[int], Sequence[Shape | None]]) -> None:
+    """The mean over all true shapes of how well the guess for each does; with none, F1 is 0."""
     scores = []
     for i in range(len(val)):
-        for kind, truth in val.shapes(i):
-            mesh = meshes[kind - 1]
-            low, high = truth.vertices.min(0), truth.vertices.max(0)
-            vertices = (low + high) / 2 + mesh.vertices * (high - low) / 2
-            scores.append(compare_shapes(Shape(vertices, mesh.faces[mesh.face_valid]), truth))
-    for name in scores[0]:
-        print(f"{name:8} {np.mean([s[name] for s in scores]):.4f}")
+        for guess, (_, true) in zip(guesses(i), val.shapes(i), strict=True):
+            scores.append({} if guess is None else compare_shapes(guess, true))
+    known = [s for s in scores if s]
+    means = {key: np.sum([s[key] for s in known]) / len(scores if key[:2] == "f1" else known) for key in known[0]}
+    print(f"{name:32}", "  ".join(f"{key} {value:.3f}" for key, value in means.items()))
+
+
+def best(found: Found, truth: list[tuple[int, Shape]], made: Callable[[Shape, int], Shape]) -> list[Shape | None]:
+    """For each true shape what is ``made`` of the detection that lies on it best, by boxes, if at 0.5 or more."""
+    shapes, guesses = found.shapes or (), []
+    for _, true in truth:
+        low, high = frame(true)
+        overlaps = box_iou(found.boxes, np.concatenate([low[:2], high[:2]]))[:, 0]
+        near = [n for n, shape in enumerate(shapes) if overlaps[n] >= 0.5 and len(shape.faces)]
+        n = max(near, key=lambda n: overlaps[n], default=None)
+        guesses.append(None if n is None else made(shapes[n], int(found.classes[n])))
+    return guesses
+
+
+def frame(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of the box around it."""
+    vertices = shape.vertices[np.unique(shape.faces)]
+    return vertices.min(0), vertices.max(0)
+
+
+def placed(shape: Shape, low: np.ndarray, high: np.ndarray) -> Shape:
+    """A shape of the cube of -1 to 1 between two corners."""
+    return Shape((low + high) / 2 + shape.vertices * (high - low) / 2, shape.faces)
 
 
 def mean_voxels(source: Solids) -> np.ndarray:

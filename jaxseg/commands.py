@@ -20,6 +20,7 @@ from jaxseg.config import Experiment
 from jaxseg.types import JaxsegError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_READABLE = 480  # pixels across, which smaller pictures are drawn at, so that names do not hide them
 
 
 def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -114,7 +115,8 @@ def _predict_found(arguments: argparse.Namespace, about: str) -> int:
     def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
         found = predictor(image)
         watch(1.0)
-        print(write_png(arguments.out / f"{file.stem}.png", predictor.draw(image, found)))
+        picture = predictor.draw(image, found, max(image.shape[1], _READABLE))
+        print(write_png(arguments.out / f"{file.stem}.png", picture))
         more(found, arguments.out / file.stem)
         write_json(arguments.out / f"{file.stem}.json", predictor.entries(found))
         print(arguments.out / f"{file.stem}.json")

@@ -83,11 +83,11 @@ class InstancePredictor:
         scores, classes = predictions["scores"][0][seen], predictions["classes"][0][seen]
         return Found(clipped, scores, classes, masks, points, captions, shapes)
 
-    def draw(self, image: np.ndarray, found: Found) -> np.ndarray:
-        """The picture with what was found in it."""
+    def draw(self, image: np.ndarray, found: Found, width: int | None = None) -> np.ndarray:
+        """The picture with what was found in it, of its own ``width`` or another."""
         names = found.captions or [self.classes[k - 1] for k in found.classes]
         names = [f"{name} {score:.2f}" for name, score in zip(names, found.scores, strict=True)]
-        return viz.draw_instances(image, found.boxes, found.masks, names, keypoints=found.keypoints)
+        return viz.draw_instances(image, found.boxes, found.masks, names, keypoints=found.keypoints, width=width)
 
     def entries(self, found: Found) -> list[dict[str, Any]]:
         """What was found as a file's worth of plain values: class, score, ``bbox`` (xywh), ``segmentation`` (COCO's

@@ -52,14 +52,13 @@ class SegmentPredictor:
         found = original_panoptic(first, {key: batch[key][0] for key in ("matrix", "original")})
         return FoundSegments(found, {i: float(first["segment_scores"][i - 1]) for i in found.classes})
 
-    def draw(self, image: np.ndarray, found: FoundSegments) -> np.ndarray:
-        """The picture with its segments."""
+    def draw(self, image: np.ndarray, found: FoundSegments, width: int | None = None) -> np.ndarray:
+        """The picture with its segments, of its own ``width`` or another."""
         source, last = self.experiment.data.val, max(found.scores, default=0)
         kinds = [found.panoptic.classes.get(i, 0) for i in range(1, last + 1)]
         scores = [found.scores.get(i, 0.0) for i in range(1, last + 1)]
-        return viz.draw_segments(
-            image, found.panoptic.ids, kinds, scores, stuff=source.stuff, things=source.things, palette=source.palette
-        )
+        names = {"stuff": source.stuff, "things": source.things, "palette": source.palette}
+        return viz.draw_segments(image, found.panoptic.ids, kinds, scores, **names, width=width)
 
     def entries(self, found: FoundSegments) -> list[dict[str, Any]]:
         """COCO's ``segments_info``, with the name and the score of each; category ids count classes from 1."""

@@ -94,9 +94,9 @@ def mesh_neighbors(faces: Array, face_valid: Array, count: int, most: int = MOST
     ends = jnp.concatenate([faces, jnp.roll(faces, -1, axis=1)], axis=0).astype(jnp.uint32)
     others = jnp.concatenate([jnp.roll(faces, -1, axis=1), faces], axis=0).astype(jnp.uint32)
     # Both as one number: to sort pairs takes six times as long.
-    pairs = jnp.where(jnp.tile(face_valid, 2)[:, None], ends * count + others, count * count).ravel()
-    pairs = lax.sort(pairs.astype(jnp.uint32))
-    ends, others = ((x.astype(jnp.int32)) for x in (pairs // count, pairs % count))
+    pairs = jnp.where(jnp.tile(face_valid, 2)[:, None], ends * count + others, np.uint32(count * count)).ravel()
+    pairs = lax.sort(pairs)
+    ends, others = (x.astype(jnp.int32) for x in (pairs // count, pairs % count))
     first = (pairs != jnp.roll(pairs, 1)).at[0].set(True) & (ends < count)
     # The how-manieth neighbour of its vertex each is.
     before = jnp.cumsum(first) - 1

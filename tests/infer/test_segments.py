@@ -52,6 +52,7 @@ def test_in_the_pictures_own_pixels(predictor, h, w):
     assert star["score"] == pytest.approx(0.9)
     assert (water["class"], water["score"], water["iscrowd"]) == ("water", 1.0, 0)
     assert predictor.draw(image, found).shape == image.shape
+    assert predictor.draw(image, found, 2 * w).shape == (2 * h, 2 * w, 3)
 
 
 def test_on_the_command_line(predictor, tmp_path, monkeypatch, capsys):
@@ -64,6 +65,6 @@ def test_on_the_command_line(predictor, tmp_path, monkeypatch, capsys):
     ids = ids_of_colours(read_image(tmp_path / "out" / "a_segments.png"))
     assert ids.shape == (48, 80)
     assert {e["id"]: e["area"] for e in entries} == {i: int((ids == i).sum()) for i in np.unique(ids).tolist() if i}
-    assert read_image(tmp_path / "out" / "a.png").shape == (48, 80, 3)
+    assert read_image(tmp_path / "out" / "a.png").shape == (288, 480, 3)  # small pictures are drawn larger
     assert cli.main([*command, "--flip"]) == 2
     assert "are of label maps" in capsys.readouterr().err

@@ -259,3 +259,12 @@ def test_the_nearest_is_that_of_a_kd_tree(p, q, block):
 def test_what_is_no_grid_is_told():
     with pytest.raises(JaxsegError, match=r"cubify: probabilities of shape \(4, 4\) and 10 squares"):
         ops.cubify(jnp.zeros((4, 4)), squares=10)
+    with pytest.raises(JaxsegError, match="65536 vertices; it knows up to 65535"):
+        ops.mesh_neighbors(jnp.zeros((1, 3), jnp.int32), jnp.ones(1, bool), 65536)
+
+
+def test_neighbors_of_the_largest_mesh():
+    last = 65534
+    found = ops.mesh_neighbors(jnp.array([[0, 1, last]]), jnp.ones(1, bool), last + 1, most=3)
+    np.testing.assert_array_equal(found[np.array([0, 1, last])], [[1, last, 65535], [0, last, 65535], [0, 1, 65535]])
+    assert (np.delete(np.asarray(found), [0, 1, last], axis=0) == 65535).all()
