@@ -3,11 +3,13 @@ true object's own box and depth, compared with the true shape as ``jaxseg.metric
 
     python -m benchmarks.mean_shape [--workdir RUN]
 
-It knows what the network has to find: class, box and depth. With ``--workdir``, a run of Mesh R-CNN, also its meshes,
-and mean shapes of its classes in the boxes and depths of its meshes: what the run's shapes add to where they are.
+It knows what the network has to find: class, box and depth. Beside it, the most that voxels can do: the surface of the
+true ones. With ``--workdir``, a run of Mesh R-CNN, also its meshes, and mean shapes of its classes in the boxes and
+depths of its meshes: what the run's shapes add to where they are.
 """
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -25,15 +27,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=int, default=500, help="pictures that the means are taken of")
     parser.add_argument("--val", type=int, default=200, help="pictures that are judged")
+    parser.add_argument("--voxels", type=int, default=12, help="a side of the true voxels")
     parser.add_argument("--workdir", help="a run whose meshes are judged too")
     arguments = parser.parse_args()
     train, val = Solids("train", length=arguments.train), Solids("val", length=arguments.val)
-    means = mean_voxels(train)
-    side = train.voxels
-    surface = jax.jit(partial(ops.cubify, threshold=0.5, squares=6 * side**2, smooth=True))
-    meshes = [jax.device_get(surface(voxels)) for voxels in means]
-    shapes = [Shape(mesh.vertices, mesh.faces[mesh.face_valid]) for mesh in meshes]
+    shapes = [surface(voxels) for voxels in mean_voxels(train)]
     report("mean shapes, told where", val, lambda i: [placed(shapes[k - 1], *frame(true)) for k, true in val.shapes(i)])
+    coarse = dataclasses.replace(val, voxels=arguments.voxels)
+
+    def true_voxels(i: int) -> list[Shape]:
+        both = zip(coarse[i]["instances"]["voxels"], val.shapes(i), strict=True)
+        return [placed(surface(voxels), *frame(true)) for voxels, (_, true) in both]
+
+    report(f"true voxels, {arguments.voxels} a side", val, true_voxels)
     if arguments.workdir:
         predictor = InstancePredictor.load(arguments.workdir, min_score=0.05)
         found = [predictor(val[i]["image"]) for i in range(len(val))]
@@ -54,6 +60,17 @@ def report(name: str, val: Solids, guesses: Callable[[int], Sequence[Shape | Non
     known = [s for s in scores if s]
     means = {key: np.sum([s[key] for s in known]) / len(scores if key[:2] == "f1" else known) for key in known[0]}
     print(f"{name:32}", "  ".join(f"{key} {value:.3f}" for key, value in means.items()))
+
+
+@partial(jax.jit, static_argnames="squares")
+def _smooth(voxels: jax.Array, squares: int) -> ops.Mesh:
+    return ops.cubify(voxels, threshold=0.5, squares=squares, smooth=True)
+
+
+def surface(voxels: np.ndarray) -> Shape:
+    """Of the cube of -1 to 1."""
+    mesh = jax.device_get(_smooth(voxels.astype(np.float32), 6 * len(voxels) ** 2))
+    return Shape(mesh.vertices, mesh.faces[mesh.face_valid])
 
 
 def best(found: Found, truth: list[tuple[int, Shape]], made: Callable[[Shape, int], Shape]) -> list[Shape | None]:
