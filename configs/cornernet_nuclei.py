@@ -6,8 +6,9 @@ Data: as for ``mask_rcnn_nuclei``.
     jaxseg train cornernet_nuclei --workdir runs/cornernet_nuclei --root DIR --fast  # one narrow hourglass, 512x512
 
 Measured with ``--fast`` on 2 CPU cores, on the 100 validation images: box AP50 0.103, AP 0.056 after 1200 steps of 4
-windows, 14 minutes. Corners are found; but an embedding of one number does not tell so many like nuclei apart, and most
-pairs are of two.
+windows, 14 minutes. Both corners of 70 % of the nuclei are found, but an embedding of one number does not tell so many
+like nuclei apart: 65 % of the right pairs agree to 0.5, and so do 67 % of any two (on 40 images). With the embeddings'
+losses weighing ten times as much, box AP50 was lower: 0.074 for 0.102 after 600 steps.
 """
 
 from functools import partial
