@@ -47,7 +47,7 @@ def get_config(tiny: bool = False) -> Experiment:
     steps = 2 if tiny else 1800
     return Experiment(
         model=RegionHeads(detector, {"mask": mask, "mesh": mesh}),
-        task=mesh_prediction(val.things, mesh_metric(val.shapes, val.things), config=CONFIG),
+        task=mesh_prediction(val.things, mesh_metric(val.shapes, val.things), val.shapes, config=CONFIG),
         data=Data(
             train=InMemory(train),
             val=val,

@@ -113,16 +113,26 @@ class Detected(NamedTuple):
 
 
 def original_shapes(part: dict[str, np.ndarray], matrix: np.ndarray) -> list[Detected]:
-    """The valid detections of one image, best first; depth is scaled as width and height are on average."""
-    boxes = original_boxes(part["boxes"], matrix)
-    scale = np.array([matrix[0, 0], matrix[1, 1], np.sqrt(abs(matrix[0, 0] * matrix[1, 1]))])
-    shift = np.array([matrix[0, 2], matrix[1, 2], 0])
+    """The valid detections of one image, best first."""
+    boxes, (scale, shift) = original_boxes(part["boxes"], matrix), _move(matrix)
     found = []
     for n in np.flatnonzero(part["valid"]):
         faces = part["faces"][n][part["face_valid"][n]]
         shape = Shape((part["vertices"][n] - shift) / scale, faces)
         found.append(Detected(float(part["scores"][n]), int(part["classes"][n]), boxes[n], shape))
     return sorted(found, key=lambda d: -d.score)
+
+
+def moved_shape(shape: Shape, matrix: np.ndarray) -> Shape:
+    """A shape in the original image's pixels, in those of the image that ``matrix [2, 3]`` makes of it."""
+    scale, shift = _move(matrix)
+    return Shape(shape.vertices * scale + shift, shape.faces)
+
+
+def _move(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By what x, y and z are scaled, depth as width and height are on average, and then shifted."""
+    scale = np.array([matrix[0, 0], matrix[1, 1], np.sqrt(abs(matrix[0, 0] * matrix[1, 1]))])
+    return scale, np.array([matrix[0, 2], matrix[1, 2], 0])
 
 
 def _judged(found: list[Detected], truth: Sequence[tuple[int, Shape]]) -> Any:

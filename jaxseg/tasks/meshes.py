@@ -1,12 +1,13 @@
 """Shapes in space: of every object in a picture its mesh."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from jaxseg import viz
-from jaxseg.metrics.mesh import Shape
+from jaxseg.metrics.mesh import Shape, moved_shape, original_shapes
 from jaxseg.nn import GKIOXARI_2019, RCNNConfig
 from jaxseg.tasks.detection import detection
 from jaxseg.tasks.examples import examples
@@ -21,6 +22,7 @@ _PANEL = 240  # pixels across
 def mesh_prediction(
     classes: Sequence[str],
     metric: Metric,
+    truth: Callable[[int], Sequence[tuple[int, Shape]]],
     *,
     config: RCNNConfig = GKIOXARI_2019,
     weights: Mapping[str, float] = WEIGHTS,
@@ -30,32 +32,30 @@ def mesh_prediction(
 
     A batch holds what :func:`jaxseg.tasks.detection` needs, ``instances`` with what
     :class:`jaxseg.models.MeshHead` says. The loss is that task's, its terms with ``weights``. Predictions: that task's,
-    ``vertices``, ``faces`` and ``face_valid`` among them. ``metric``: :func:`jaxseg.metrics.mesh_metric`.
+    ``vertices``, ``faces`` and ``face_valid`` among them. ``metric``: :func:`jaxseg.metrics.mesh_metric`, and
+    ``truth`` what it takes: of an image's place in the validation source its shapes, to be drawn.
     """
     task = detection(
         classes, metric, config=config, main_metric="mesh_f1@0.3", shown_score=shown_score, weights=weights
     )
-    return task._replace(draw=partial(_draw, shown_score))
+    return task._replace(draw=partial(_draw, truth, shown_score))
 
 
-def _draw(shown_score: float, batch: Batch, predictions: Predictions) -> np.ndarray:
-    """A contact sheet: image, the meshes found, as the picture shows them and turned, and points of the true ones."""
+def _draw(truth: Any, shown_score: float, batch: Batch, predictions: Predictions) -> np.ndarray:
+    """A contact sheet: image, the meshes found and the true ones, as the picture shows them and turned. Colours go from
+    left to right: an object that is found has the same in all."""
     rows = []
-    for one, found in examples(batch, predictions):
-        h, w = one["size"]
-        shapes = [
-            Shape(found["vertices"][d], found["faces"][d][valid])
-            for d in np.flatnonzero(found["valid"] & (found["scores"] >= shown_score))
-            if (valid := found["face_valid"][d]).any()
-        ]
-        panels = {
-            "image": one["image"][:h, :w],
-            "meshes found": viz.draw_shapes(shapes, (h, w), width=_PANEL),
-            "from the side": viz.draw_shapes(shapes, (h, w), width=_PANEL, turn=60.0),
-        }
-        if "instances" in one:
-            true = one["instances"]
-            points, normals = (true[key][true["valid"]] for key in ("points", "normals"))
-            panels["true, from the side"] = viz.draw_points(points, normals, (h, w), width=_PANEL, turn=60.0)
-        rows.append(panels)
+    for one, part in examples(batch, predictions):
+        size = tuple(one["size"].tolist())
+        there = [d for d in original_shapes(part, np.eye(2, 3)) if d.score >= shown_score]
+        found = [d.shape for d in there if len(d.shape.faces)]
+        true = [moved_shape(shape, one["matrix"]) for _, shape in truth(int(one["index"]))]
+        image = {"image": one["image"][: size[0], : size[1]]}
+        rows.append(image | _views("found", found, size) | _views("true", true, size))
     return viz.contact_sheet(rows, (), panel_width=_PANEL)
+
+
+def _views(name: str, shapes: Sequence[Shape], size: tuple[int, int]) -> dict[str, np.ndarray]:
+    shapes = sorted(shapes, key=lambda shape: shape.vertices[shape.faces].mean(axis=(0, 1))[0])
+    draw = partial(viz.draw_shapes, shapes, size, width=_PANEL)
+    return {name: draw(), f"{name}, from the side": draw(turn=60.0)}

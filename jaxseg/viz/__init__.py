@@ -10,7 +10,7 @@ from jaxseg.viz.overlay import (
     with_legend,
 )
 from jaxseg.viz.plots import plot_curves, plot_lesions
-from jaxseg.viz.shapes import draw_points, draw_shapes
+from jaxseg.viz.shapes import draw_shapes
 
 __all__ = [
     "PREDICTION",
@@ -20,7 +20,6 @@ __all__ = [
     "contact_sheet",
     "default_palette",
     "draw_instances",
-    "draw_points",
     "draw_segments",
     "draw_shapes",
     "heat_map",

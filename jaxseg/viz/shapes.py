@@ -38,23 +38,6 @@ def draw_shapes(
     return _shrunk(canvas)
 
 
-def draw_points(
-    points: np.ndarray, normals: np.ndarray, size: tuple[int, int], *, width: int | None = None, turn: float = 0.0
-) -> np.ndarray:
-    """Points ``[N, P, 3]`` of N surfaces as dots, lit by their ``normals [N, P, 3]``; those that face away are not
-    drawn. Else as :func:`draw_shapes`."""
-    scale, canvas, draw = _canvas(size, width)
-    every = np.arange(points.shape[1])
-    turned = np.array([_turned(np.asarray(p, np.float64), every, turn) for p in points]).reshape(-1, 3)
-    facing = np.asarray(normals, np.float64).reshape(-1, 3) @ _about(turn).T
-    for n in np.argsort(-turned[:, 2]):
-        if facing[n, 2] < 0:
-            x, y = turned[n, :2] * scale
-            tone = int(60 + 160 * (1 - max(float(facing[n] @ LIGHT), 0)))
-            draw.ellipse((x - scale / 2, y - scale / 2, x + scale / 2, y + scale / 2), fill=(tone, tone, tone))
-    return _shrunk(canvas)
-
-
 def _canvas(size: tuple[int, int], width: int | None) -> tuple[float, Image.Image, ImageDraw.ImageDraw]:
     h, w = size
     wide = (w if width is None else width) * _FINER

@@ -1,4 +1,4 @@
-"""Meshes and points as pictures."""
+"""Meshes as pictures."""
 
 import numpy as np
 import trimesh
@@ -29,12 +29,3 @@ def test_the_nearest_is_seen_and_turning_changes_the_view():
     np.testing.assert_array_equal(front[..., 0] != 255, alone[..., 0] != 255)
     side = viz.draw_shapes(shapes[1:], (64, 64), turn=90.0)
     assert (side != 255).any(-1).sum() < 0.2 * (alone != 255).any(-1).sum()
-
-
-def test_points_that_face_away_are_not_drawn():
-    points = np.array([[[10.0, 10, 0], [40, 40, 0]]])
-    normals = np.array([[[0.0, 0, -1], [0, 0, 1]]])
-    picture = viz.draw_points(points, normals, (64, 64))
-    dark = np.argwhere((picture != 255).any(-1))
-    assert len(dark)
-    assert (np.abs(dark - 10) < 3).all()
