@@ -70,7 +70,7 @@ def cubify(probabilities: Array, *, threshold: float = 0.2, squares: int, smooth
 
     grid = jnp.asarray(np.indices([s + 1 for s in sides]).reshape(3, -1).T.astype(np.float32))[lattice]
     if smooth:
-        grid = _crossings(jnp.asarray(probabilities, jnp.float32), lattice, grid, threshold)
+        grid = _crossings(jnp.asarray(probabilities, jnp.float32), grid, threshold)
     vertices = (2 * grid / jnp.array(sides, jnp.float32)[None] - 1)[:, ::-1]
     return Mesh(jnp.where(vertex_valid[:, None], vertices, 0), faces, vertex_valid, jnp.repeat(face_valid, 2))
 
@@ -219,22 +219,18 @@ def _squares_of(sides: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([*rows, np.zeros((1, 4), np.int64)]).astype(np.int32)
 
 
-def _crossings(probabilities: Array, lattice: Array, grid: Array, threshold: float) -> Array:
+def _crossings(probabilities: Array, grid: Array, threshold: float) -> Array:
     """Lattice points ``grid [V, 3]`` (z, y, x, in voxels) moved onto the surface of ``threshold``."""
     padded = jnp.pad(probabilities, 1)
-    shape = padded.shape
-    corner = grid.astype(jnp.int32)  # of the eight voxels around it the lowest, the padding counted
-    flat, moved, count = padded.ravel(), jnp.zeros_like(grid), jnp.zeros((len(lattice), 1))
-    offsets = [np.array(o) for o in np.ndindex(2, 2, 2)]
-    steps = jnp.array([shape[1] * shape[2], shape[2], 1])[None]
-    value = {tuple(o): flat[((corner + o[None]) * steps).sum(1)] for o in offsets}
-    for a in offsets:
-        for axis in np.flatnonzero(a == 0):
-            b = a + np.eye(3, dtype=int)[axis]
-            low, high = value[tuple(a)], value[tuple(b)]
-            crosses = (low > threshold) != (high > threshold)
-            share = jnp.where(crosses, (threshold - low) / jnp.where(crosses, high - low, 1), 0)
-            place = jnp.asarray(a - 0.5, jnp.float32)[None] + share[:, None] * jnp.eye(3)[axis][None]
-            moved = moved + jnp.where(crosses[:, None], place, 0)
-            count = count + crosses[:, None].astype(jnp.float32)
-    return grid + moved / jnp.maximum(count, 1)
+    steps = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    around = np.array(list(np.ndindex(2, 2, 2)))  # of a lattice point the eight voxels, the padding counted
+    pairs = [(a, b) for a in range(8) for b in range(8) if sorted(around[b] - around[a]) == [0, 0, 1]]
+    first, second = np.array(pairs).T  # the twelve that are neighbours
+    corner = jnp.sum(grid.astype(jnp.int32) * steps[None], axis=1)
+    value = padded.ravel()[corner[None] + np.sum(around * steps, axis=1)[:, None]]  # [8, V]
+    low, high = value[first], value[second]
+    crosses = (low > threshold) != (high > threshold)
+    share = jnp.where(crosses, (threshold - low) / jnp.where(crosses, high - low, 1), 0)
+    begin, along = (x[:, None].astype(np.float32) for x in (around[first] - 0.5, around[second] - around[first]))
+    moved = jnp.sum(jnp.where(crosses[..., None], begin + share[..., None] * along, 0), axis=0)
+    return grid + moved / jnp.maximum(jnp.sum(crosses, axis=0, dtype=jnp.float32), 1)[:, None]
