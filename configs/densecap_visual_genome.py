@@ -27,6 +27,7 @@ from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.recipes import begin_on_vgg16
 from jaxseg.tasks import dense_captioning
 from jaxseg.train import Optimizer
+from jaxseg.types import JaxsegError
 
 VGG = "detector/backbone/vgg"
 
@@ -78,7 +79,10 @@ def visual_genome(root: Path, count: int) -> tuple[VisualGenome, VisualGenome, V
 
 
 def split(root: Path, name: str) -> list[int]:
-    return json.loads((root / "densecap_splits.json").read_text())[name]
+    try:
+        return json.loads((root / "densecap_splits.json").read_text())[name]
+    except OSError as error:
+        raise JaxsegError(f"{error}; --root is to hold Visual Genome and DenseCap's densecap_splits.json") from error
 
 
 def counted(file: Path, train: VisualGenome) -> tuple[str, ...]:

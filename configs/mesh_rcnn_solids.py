@@ -3,8 +3,9 @@
     jaxseg train mesh_rcnn_solids --workdir runs/mesh_rcnn_solids
 
 Measured on 2 CPU cores, on 200 held-out pictures: F1 at 0.1, 0.3 and 0.5 is 0.104, 0.468 and 0.646, chamfer distance
-0.93, after 1800 steps of 16 pictures, 26 minutes. Mean shapes (``python -m benchmarks.mean_shape``) have 0.131, 0.363
-and 0.481 where they are told class, box and depth, and 0.072, 0.278 and 0.360 where this run finds them.
+0.93, after 1800 steps of 16 pictures, 26 minutes, other work beside. Mean shapes (``python -m benchmarks.mean_shape``)
+have 0.131, 0.363 and 0.481 where they are told class, box and depth, and 0.072, 0.278 and 0.360 where this run finds
+them.
 
 Narrower than the paper's: voxels of 12 a side for 24, and a surface that runs between their middles
 (``MeshHead.smooth``), at a probability of 0.5 for 0.2.

@@ -22,7 +22,7 @@ class VisualGenome:
 
     Args:
         images: folders that hold ``ID.jpg`` (``VG_100K``, ``VG_100K_2``).
-        regions: ``region_descriptions.json``, read when first asked for something.
+        regions_file: ``region_descriptions.json``, read when first asked for something.
         ids: only these images, in this order, or a function that gives them (the lists of ``densecap_splits.json``);
             by default all.
         most_words: descriptions of more words are left out (Johnson et al. 2016, section 4: 10).
@@ -43,9 +43,9 @@ class VisualGenome:
     @functools.cached_property
     def _entries(self) -> list[tuple[int, np.ndarray, list[str]]]:
         path = os.fspath(self.regions_file)
+        ids = self.ids() if callable(self.ids) else self.ids
         try:
             of_image = {int(entry["id"]): entry["regions"] for entry in json.loads(pathlib.Path(path).read_text())}
-            ids = self.ids() if callable(self.ids) else self.ids
             chosen = list(of_image) if ids is None else [int(i) for i in ids]
             missing = [i for i in chosen if i not in of_image]
             if missing:

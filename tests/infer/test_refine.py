@@ -75,7 +75,7 @@ def test_command_line(tmp_path, capsys):
         assert cli.main(["train", "unet_shapes", "--tiny", "--workdir", str(run)]) == 0
     assert cli.main(["eval", "--workdir", str(run)]) == 0
     plain = json.loads((run / "eval.json").read_text())
-    grid = ["--sxy", "10", "--srgb", "13", "--weight", "2", "5", "--images", "1"]
+    grid = ["--sxy", "10", "--srgb", "13", "--weight", "2", "5", "--images", "3"]
     assert crf_search.main(["--workdir", str(run), *grid]) == 0
     found = CRF.read(run / "crf.json")
     assert (found.sxy, found.srgb, found.iterations) == (10, 13, 10)

@@ -110,6 +110,7 @@ def test_all_parts_learn_and_nothing_without_objects(setting):
             {**variables, "params": params}, image, sizes, instances, train=True, mutable=["batch_stats"],
             rngs={"sampling": jax.random.key(1)},
         )  # fmt: skip
+        assert outputs["mesh"]["valid"].shape == (len(image), 2)  # MeshHead.learnt, of 6 regions of objects
         terms = losses.mesh_losses(**outputs["mesh"])
         return sum(terms.values()), terms
 
