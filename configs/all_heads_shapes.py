@@ -31,7 +31,7 @@ def get_config(tiny: bool = False) -> Experiment:
     heads = {
         "mask": MaskHead(things, convs, features),
         "keypoint": KeypointHead(points, convs, 2 * features),
-        "caption": CaptionHead(len(WORDS), LENGTH, 4 * features, norm="batch"),
+        "caption": CaptionHead(len(WORDS), LENGTH, 4 * features, merge=True),
     }
     detector = FasterRCNN(things, backbone, TwoFC(8 * features), SHAPES_RCNN)
     tokens = partial(WithTokens, vocabulary=WORDS, length=LENGTH)

@@ -2,11 +2,12 @@
 
     jaxseg train densecap_shapes --workdir runs/densecap_shapes
 
-Measured on 2 CPU cores, on 200 held-out pictures: mean average precision (IoU x METEOR) 0.915, of the regions alone
-0.915, METEOR 0.840, 26 % told to the last word, after 3000 steps of 16 pictures, 8 minutes.
+Measured on 2 CPU cores, on 200 held-out pictures: mean average precision (IoU x METEOR) 0.988, of the regions alone
+0.988, METEOR 0.950, 74 % told to the last word, after 6000 steps of 16 pictures, 14 minutes.
 
-A narrow ResNet with a feature pyramid takes VGG-16's place. Of the losses that of the words weighs 5 times as much as
-the others: with the paper's 10 times this network's proposals went where words were easily found, not where things are.
+A narrow ResNet with a feature pyramid takes VGG-16's place, and what is seen meets the words after the LSTM
+(LanguageModel.merge). Of the losses that of the words weighs 5 times as much as the others: with the paper's 10 times
+this network's proposals went where words were easily found, not where things are.
 """
 
 from functools import partial
@@ -30,9 +31,9 @@ def get_config(tiny: bool = False) -> Experiment:
     base, features = (4, 8) if tiny else (16, 32)
     backbone = ResNetFPN(ResNet((1, 1, 1, 1), bottleneck=False, base=base), FPN(features, norm="batch"))
     detector = FasterRCNN(1, backbone, TwoFC(8 * features), CONFIG)
-    model = RegionHeads(detector, {"caption": CaptionHead(len(WORDS), LENGTH, 4 * features, norm="batch")})
+    model = RegionHeads(detector, {"caption": CaptionHead(len(WORDS), LENGTH, 4 * features, merge=True)})
     tokens = partial(WithTokens, vocabulary=WORDS, length=LENGTH, one_class=True)
-    return detector_on_shapes(model, captions, tiny=tiny, steps=3000, source=tokens)
+    return detector_on_shapes(model, captions, tiny=tiny, steps=6000, pictures=16000, source=tokens)
 
 
 def captions(val: WithTokens) -> Task:

@@ -52,14 +52,15 @@ def detector_on_shapes(
     *,
     tiny: bool = False,
     steps: int = 1500,
+    pictures: int = 4000,
     mask_side: int | None = None,
     source: Callable[[Shapes], Any] = lambda shapes: shapes,
 ) -> Experiment:
-    """A detector on the built-in drawn shapes, 64x64: trained by AdamW on 4000 pictures, ``steps`` of 16, and judged on
-    200 others, the source that ``task`` is made with. ``mask_side``: of masks in their boxes, for models that learn
+    """A detector on the built-in drawn shapes, 64x64: trained by AdamW on ``pictures``, ``steps`` of 16, and judged
+    on 200 others, the source that ``task`` is made with. ``mask_side``: of masks in their boxes, for models that learn
     them. ``source``: what is made of the shapes first.
     """
-    shapes = Shapes("train", length=32 if tiny else 4000), Shapes("val", length=8 if tiny else 200)
+    shapes = Shapes("train", length=32 if tiny else pictures), Shapes("val", length=8 if tiny else 200)
     train, val = map(source, shapes)
     return Experiment(
         model=model,

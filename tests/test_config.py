@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from jaxseg import cli, config
 from jaxseg.train import build, loop
@@ -17,6 +18,16 @@ from tests.helpers import tiny_experiment
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
 NOTEBOOKS = "".join(p.read_text() for p in (ROOT / "colab").glob("*.ipynb"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_program_is_kept():
+    """No two configs make the same program, and to write large ones down takes a seventh of the time."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()
 
 
 # Those that a notebook trains are trained where notebooks are run.

@@ -23,7 +23,6 @@ from jaxseg.models.faster_rcnn import FasterRCNN
 from jaxseg.models.region_heads import RegionHeads
 from jaxseg.nn.fpn import VGGLevel
 from jaxseg.nn.language import LanguageModel
-from jaxseg.nn.layers import NormKind
 from jaxseg.nn.rcnn_config import JOHNSON_2016, RCNNConfig
 from jaxseg.nn.roi_heads import TwoFC, flattened
 from jaxseg.nn.vgg import VGG16
@@ -37,21 +36,21 @@ class CaptionHead(nn.Module):
     ``width``: beams. In training, what :func:`jaxseg.losses.caption_loss` takes, for which targets hold ``tokens [B, N,
     T]``.
 
-    ``vocabulary``: how many tokens; ``length``: T, the end included; ``norm``: see
-    :class:`jaxseg.nn.language.LanguageModel`.
+    ``vocabulary``: how many tokens; ``length``: T, the end included; ``merge``:
+    see :class:`jaxseg.nn.language.LanguageModel`.
     """
 
     vocabulary: int
     length: int = 15
     features: int = 512
     width: int = 1
-    norm: NormKind = "none"
+    merge: bool = False
     dtype: Any = jnp.float32
 
     region_size = None
 
     def setup(self) -> None:
-        self.language = LanguageModel(self.vocabulary, self.features, self.norm, self.dtype)
+        self.language = LanguageModel(self.vocabulary, self.features, self.merge, self.dtype)
 
     def training(
         self, regions: Array, positives: dict[str, Array], targets: Any, config: RCNNConfig
@@ -59,7 +58,7 @@ class CaptionHead(nn.Module):
         del config
         tokens = jax.vmap(lambda tokens, match: tokens[match])(targets["tokens"], positives["match"])
         b, r, t = tokens.shape
-        logits = self.language(regions.reshape(b * r, -1), tokens.reshape(b * r, t), train=True).reshape(b, r, t, -1)
+        logits = self.language(regions.reshape(b * r, -1), tokens.reshape(b * r, t)).reshape(b, r, t, -1)
         return {"logits": logits, "tokens": tokens, "valid": positives["valid"]}
 
     def predictions(self, regions: Array, found: dict[str, Array], size: tuple[int, ...]) -> dict[str, Array]:

@@ -70,9 +70,10 @@ def test_evaluation_refines_each_image():
 
 
 def test_command_line(tmp_path, capsys):
-    run = tmp_path / "run"
+    run, config = tmp_path / "run", tmp_path / "mine.py"
+    config.write_text("from tests.helpers import tiny_experiment\ndef get_config(tiny=False): return tiny_experiment()")
     with jax.numpy_dtype_promotion("standard"):  # optax needs it
-        assert cli.main(["train", "unet_shapes", "--tiny", "--workdir", str(run)]) == 0
+        assert cli.main(["train", str(config), "--workdir", str(run)]) == 0
     assert cli.main(["eval", "--workdir", str(run)]) == 0
     plain = json.loads((run / "eval.json").read_text())
     grid = ["--sxy", "10", "--srgb", "13", "--weight", "2", "5", "--images", "3"]

@@ -88,7 +88,7 @@ def apply(model, variables, x):
     return jax.jit(partial(model.apply, train=False))(variables, x)["logits"]
 
 
-@pytest.mark.parametrize("size", [(64, 64), (65, 33), (97, 130), (1, 1), (20, 126)])
+@pytest.mark.parametrize("size", [(65, 33), (1, 1), (20, 126)])
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_have_the_images_size(name, size):
     model = MODELS[name]()

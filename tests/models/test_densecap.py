@@ -19,9 +19,9 @@ from jaxseg.types import END, START
 N, F, V, T, H = 5, 12, 9, 6, 16
 
 
-@pytest.fixture
-def language():
-    model = LanguageModel(V, H)
+@pytest.fixture(params=[False, True], ids=["inject", "merge"])
+def language(request):
+    model = LanguageModel(V, H, merge=request.param)
     rng = np.random.default_rng(0)
     codes = rng.normal(size=(N, F)).astype(np.float32)
     tokens = rng.integers(2, V, (N, T)).astype(np.int32)
@@ -50,6 +50,8 @@ def test_logits_are_those_of_pytorchs_lstm(language):
         words = p["embedding"][torch.from_numpy(before)]
         hidden, _ = lstm(torch.cat([code[:, None], words], dim=1))
         expected = hidden[:, 1:] @ p["score_kernel"] + p["score_bias"]
+        if model.merge:
+            expected += (torch.from_numpy(codes) @ p["evidence"]["kernel"] + p["evidence"]["bias"])[:, None]
     np.testing.assert_allclose(jax.jit(model.apply)(variables, codes, tokens), expected.numpy(), atol=1e-5)
 
 

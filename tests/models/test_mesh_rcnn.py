@@ -10,6 +10,7 @@ import pytest
 from jaxseg import config, losses, ops
 from jaxseg.data import eval_batches
 from jaxseg.models.mesh_rcnn import GraphConv, MeshHead, Refinement, from_box, mesh_targets, to_box
+from tests.helpers import variables_of
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +100,8 @@ def test_into_a_box_and_back():
 def test_all_parts_learn_and_nothing_without_objects(setting):
     e, batch = setting
     image, sizes, instances = e.task.inputs(batch)
-    variables = jax.jit(lambda: e.model.init(jax.random.key(0), image, sizes, train=False))()
-    # The last layers begin at 0, behind which nothing would learn in the first step.
-    rng = np.random.default_rng(0)
-    mesh = jax.tree.map(lambda a: a + 0.05 * rng.normal(size=a.shape), variables["params"]["heads_mesh"])
-    params = {**variables["params"], "heads_mesh": jax.tree.map(np.float32, mesh)}
+    variables = variables_of(e.model, image)  # none is 0, behind which nothing would learn in the first step
+    params = variables["params"]
 
     def loss(params, instances):
         outputs, _ = e.model.apply(

@@ -186,11 +186,13 @@ def test_bfloat16_gives_float32_numbers():
 def test_training_needs_targets_and_a_generator():
     model = small_model("torchvision")
     with pytest.raises(JaxsegError, match="trained with targets"):
-        model.apply(variables_of(model), images(), train=True, rngs={"sampling": jax.random.key(0)})
+        jax.eval_shape(
+            lambda v: model.apply(v, images(), train=True, rngs={"sampling": jax.random.key(0)}), variables_of(model)
+        )
 
 
 def test_anchors_of_as_many_levels_as_the_backbone_has():
     model = small_model("torchvision")
     model = model.clone(detector=model.detector.clone(config=CONFIGS["c4"]))
     with pytest.raises(JaxsegError, match="1 levels, the backbone 5"):
-        model.init(jax.random.key(0), images(), train=False)
+        jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images())
