@@ -54,6 +54,7 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     if known.command == "train":
         return commands.train(known, rest)
     run = {"eval": commands.evaluate, "predict": commands.predict, "demo": commands.demo, "models": commands.models}
+    run["env"] = commands.env
     return run[known.command](known)
 
 
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", help="a config file, or the name of a shipped one (see: jaxseg models)")
     train.add_argument("--workdir", type=Path, required=True, help="folder for checkpoints, curves and pictures")
     train.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
+    train.add_argument("--dry-run", action="store_true", help="a few steps and their time, with nothing written")
     train.add_argument("--settings", action="store_true", help="list what can be overridden, and stop")
 
     evaluate = command("eval", "Score a trained run on its validation data, and draw predictions beside the truth.")
@@ -110,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
     demo.add_argument("--tiny", action="store_true", help="a few steps only, to see that everything runs")
     command("models", "List the models: paper, file, parameters, config.")
+    command("env", "Tell what a report of a bug needs: versions, machine, devices.")
     return parser
 
 

@@ -2,11 +2,17 @@
 
 import argparse
 import math
+import os
+import platform
+import re
 import shlex
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
+from importlib import metadata
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -33,6 +39,8 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     command = f"jaxseg train {arguments.config} --workdir {workdir}" + " --tiny" * arguments.tiny
     overrides = [*overrides, *["--help"] * arguments.settings]
     experiment = config.load_config(file, overrides, tiny=arguments.tiny, prog=command)
+    if arguments.dry_run:
+        return _dry_run(experiment, shlex.join([*command.split(), *overrides]))
     build.open_workdir(experiment, workdir)
     build.note_config(workdir, file, arguments.tiny, overrides)
     result = loop.train(experiment, workdir)
@@ -189,7 +197,7 @@ def _tiles(arguments: argparse.Namespace) -> Any:
 def demo(arguments: argparse.Namespace) -> int:
     """The main job on built-in data: train, evaluate, draw."""
     print(f"training a small U-Net on drawn shapes, in {arguments.workdir}", flush=True)
-    return train(argparse.Namespace(**vars(arguments), config="unet_shapes", settings=False), [])
+    return train(argparse.Namespace(**vars(arguments), config="unet_shapes", settings=False, dry_run=False), [])
 
 
 def models(arguments: argparse.Namespace) -> int:
@@ -216,6 +224,51 @@ def models(arguments: argparse.Namespace) -> int:
         table.add_row(name, PAPERS[module], source, count, f"configs/{file.name}")
     Console(width=max(200, shutil.get_terminal_size().columns)).print(table)
     return 0
+
+
+def env(arguments: argparse.Namespace) -> int:
+    """Versions of what jaxseg is built on, the machine, its devices, and the variables that change what JAX does."""
+    del arguments
+    import jax
+
+    import jaxseg
+
+    print(f"jaxseg {metadata.version('jaxseg')} in {Path(jaxseg.__file__).parent}")
+    print(f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} CPUs")
+    needed = [re.split(r"[^\w-]", line)[0] for line in metadata.requires("jaxseg") or () if "extra ==" not in line]
+    for name in ("jaxlib", *needed):
+        try:
+            print(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            print(f"{name} is not installed")
+    try:
+        kinds = Counter(f"{device.platform} ({device.device_kind})" for device in jax.devices())
+        print("devices: " + ", ".join(f"{count} x {kind}" for kind, count in kinds.items()))
+    except RuntimeError as error:  # a driver that does not fit, as a rule: what a report is about
+        print(f"devices: none, for {error}")
+    for name in sorted(name for name in os.environ if name.startswith(("JAX_", "XLA_", "CUDA_VISIBLE", "TPU_"))):
+        print(f"{name}={os.environ[name]}")
+    return 0
+
+
+def _dry_run(experiment: Experiment, command: str) -> int:
+    """What a run would do and how long it would take; ``command`` begins it."""
+    from jaxseg.train.rehearse import rehearse
+
+    e, found = experiment, rehearse(experiment)
+    print(f"{type(e.model).__name__}, {found.parameters / 1e6:.2f} M parameters")
+    print(f"{len(e.data.train)} pictures to learn from and {len(e.data.val)} to be judged by, seed {e.seed}")
+    if e.steps:
+        print(f"a batch: {list(found.shape)}; the first loss: {found.loss:.4f}")
+        print(f"the first step took {found.first_step:.1f} s, one after it {found.step:.3f} s")
+    print(f"an evaluation: about {_duration(found.evaluation)}")
+    print(f"{e.steps} steps and all evaluations: about {_duration(found.in_all)}; nothing was written; to begin:")
+    print(command)
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 
 
 def _picture_files(paths: Sequence[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -236,6 +237,29 @@ def test_models_lists_every_config(capsys):
     assert "Ronneberger et al. 2015" in table
     assert "0.48 M" in table  # U-Net of base 16, depth 3
     assert "134.32 M" in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
+
+
+def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(CONFIG)
+    command = ["train", str(tmp_path / "mine.py"), "--workdir", str(tmp_path / "run")]
+    assert cli.main([*command, "--dry-run", "--log-every", "1"]) == 0
+    out = capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+    assert out.strip().endswith(shlex.join(["jaxseg", *command, "--log-every", "1"]))
+    assert "40 pictures to learn from and 10 to be judged by" in out
+    assert "a batch: [8, 32, 32, 3]" in out
+    assert cli.main([*command, "--log-every", "1"]) == 0
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert f"the first loss: {first['train/loss']:.4f}" in out
+
+
+def test_env_tells_versions_and_devices(capsys, monkeypatch):
+    monkeypatch.setenv("JAX_OF_MINE", "7")
+    assert cli.main(["env"]) == 0
+    out = capsys.readouterr().out
+    assert f"jax {jax.__version__}" in out
+    assert "devices: 8 x cpu (cpu)" in out
+    assert "JAX_OF_MINE=7" in out
 
 
 def test_demo_runs(tmp_path):

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from jaxseg.train import parallel
 from jaxseg.train.checkpoint import write_json
 from jaxseg.train.state import TrainState, create_state, init_variables
 from jaxseg.train.step import make_eval_step, make_train_step
-from jaxseg.types import JaxsegError, Outputs
+from jaxseg.types import Batch, JaxsegError, Outputs
 
 
 @dataclass
@@ -41,16 +41,17 @@ def build(experiment: Experiment) -> Run:
     parallel.check_batch_size(e.batch_size, devices // e.model_devices, e.accumulate)
     parallel.check_batch_size(e.eval_batch_size, devices)
     len(e.data.val)  # what is missing of it shows now, not at the first evaluation
-    first = pipeline.train_batches(
-        e.data.train,
-        e.data.augment,
-        batch_size=1,
-        seed=e.seed,
-        num_threads=0,
-        max_instances=e.data.max_instances,
-        mask_side=e.data.mask_side,
+    example = next(
+        pipeline.train_batches(
+            e.data.train,
+            e.data.augment,
+            batch_size=1,
+            seed=e.seed,
+            num_threads=0,
+            max_instances=e.data.max_instances,
+            mask_side=e.data.mask_side,
+        )
     )
-    example = next(first)
     variables = init_variables(e.model, e.task, example, e.seed, check=partial(_check_classes, e.data.train.classes))
     if e.pretrained is not None:
         variables = dict(e.pretrained(variables))
@@ -68,6 +69,22 @@ def build(experiment: Experiment) -> Run:
     state = create_state(variables, optimizer, e.seed, e.ema > 0)
     eval_spread = parallel.spread("jit", devices=e.devices)
     return Run(e, how, state, how.compile(step), eval_step, eval_spread, e.optimizer.rate(e.steps))
+
+
+def training_batches(e: Experiment, start: int = 0) -> Iterator[Batch]:
+    """This host's part of the batches that a run learns from, from step ``start`` on."""
+    return pipeline.train_batches(
+        e.data.train,
+        e.data.augment,
+        batch_size=e.batch_size,
+        seed=e.seed,
+        start_step=start,
+        num_threads=e.data.num_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        max_instances=e.data.max_instances,
+        mask_side=e.data.mask_side,
+    )
 
 
 def state_like(e: Experiment) -> TrainState:

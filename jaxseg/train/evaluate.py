@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,19 @@ def load_variables(experiment: Experiment, workdir: str | Path, which: str = "be
     return (tree if which == "best" else tree.variables), int(about["step"])
 
 
-def evaluate_state(run: Run, state: Any) -> tuple[dict[str, Any], np.ndarray]:
-    """``(scores, contact sheet)`` of a state in training, however it is spread."""
+def evaluate_state(run: Run, state: Any, most: int | None = None) -> tuple[dict[str, Any], np.ndarray]:
+    """``(scores, contact sheet)`` of a state in training, however it is spread; of the first ``most`` batches."""
     variables = run.spread.gather(state).variables
-    return _evaluate(run.experiment, run.eval_step, run.eval_spread, variables, SHOWN)
+    return _evaluate(run.experiment, run.eval_step, run.eval_spread, variables, SHOWN, most)
 
 
 def _evaluate(
-    e: Experiment, eval_step: Callable[..., Any], how: parallel.Spread, variables: Any, shown: int
+    e: Experiment,
+    eval_step: Callable[..., Any],
+    how: parallel.Spread,
+    variables: Any,
+    shown: int,
+    most: int | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
     variables, on_host = how.place(variables), e.task.metric.on_host
     metric = e.task.metric.init() if on_host else how.place(e.task.metric.init())
@@ -79,7 +85,7 @@ def _evaluate(
     )
     chosen = np.linspace(0, len(e.data.val) - 1, shown).round()
     examples: list[tuple[Batch, Any]] = []
-    for batch in batches:
+    for batch in islice(batches, most):
         placed = how.put(batch)
         if on_host:
             _, predictions = eval_step(variables, None, placed)

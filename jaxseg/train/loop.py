@@ -23,7 +23,7 @@ import numpy as np
 from jaxseg import viz
 from jaxseg.config import Experiment
 from jaxseg.data import pipeline, write_png
-from jaxseg.train.build import Run, build, open_workdir
+from jaxseg.train.build import Run, build, open_workdir, training_batches
 from jaxseg.train.checkpoint import AllDamagedError, Checkpoints
 from jaxseg.train.evaluate import evaluate_state
 from jaxseg.train.log import Log, read_records
@@ -114,18 +114,7 @@ def _steps(
     if e.steps == 0:  # nothing is trained by gradients: what ``pretrained`` made is evaluated and saved
         yield 0, state, False
         return
-    batches = pipeline.train_batches(
-        e.data.train,
-        e.data.augment,
-        batch_size=e.batch_size,
-        seed=e.seed,
-        start_step=start,
-        num_threads=e.data.num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        max_instances=e.data.max_instances,
-        mask_side=e.data.mask_side,
-    )
+    batches = training_batches(e, start)
     due = (e.log_every, e.eval_every, e.save_every)
     pending: list[tuple[int, Any]] = []
     window: list[dict[str, float]] = []
@@ -136,7 +125,7 @@ def _steps(
         any_due = step == e.steps or any(step % every == 0 for every in due)
         wish = stop_requested()
         if any_due or wish or speed.elapsed() > 0.5:
-            window += [_finite(at, values) for at, values in pending]
+            window += [finite(at, values) for at, values in pending]
             per_second = speed.waited(len(pending))
             pending.clear()
             log.advance(step, window[-1]["loss"], per_second)
@@ -155,7 +144,7 @@ def _steps(
         speed.forget(time.perf_counter() - paused)
 
 
-def _finite(step: int, metrics: Any) -> dict[str, float]:
+def finite(step: int, metrics: Any) -> dict[str, float]:
     """A step's metrics as floats, or the error that ends the run."""
     values = {name: float(value) for name, value in metrics.items()}  # waits for the device
     for name, value in values.items():
