@@ -51,7 +51,7 @@ class Experiment:
 
     ``pretrained`` maps fresh variables to the ones training begins with. Steps are optimiser steps; ``eval_every``
     and ``save_every`` count them. ``ema`` is the decay of the averaged parameters (0: none), ``accumulate`` the parts
-    a batch is split into.
+    a batch is split into. ``patience``: so many evaluations in a row without a better score end training (0: none do).
     """
 
     model: nn.Module
@@ -66,6 +66,7 @@ class Experiment:
     accumulate: int = 1
     eval_every: int = 500
     save_every: int = 500
+    patience: int = 0
     log_every: int = 20
     keep: int = 2
     spread: Literal["jit", "pmap"] = "jit"
@@ -75,8 +76,8 @@ class Experiment:
 
 
 # What may differ between a run and its continuation, since it changes no parameter.
-_FREE = ("eval_every", "save_every", "log_every", "keep", "eval_batch_size", "data.num_threads", "spread", "devices",
-         "model_devices")  # fmt: skip
+_FREE = ("eval_every", "save_every", "patience", "log_every", "keep", "eval_batch_size", "data.num_threads", "spread",
+         "devices", "model_devices")  # fmt: skip
 
 
 def load_config(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -53,7 +53,7 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
     run = build(experiment)
     latest = Checkpoints(workdir / "checkpoints", keep=experiment.keep, say=say or print)
     best = Checkpoints(workdir / "best", keep=1, say=say or print)
-    state, best_score = _resume(run.state, latest, best)
+    state, record = _resume(run.state, latest, best)
     start = int(state.step)
     log = Log(workdir, steps=experiment.steps, start=start, quiet=jax.process_index() != 0)
     say = say or log.say
@@ -64,18 +64,22 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
     try:
         with _stop_requests() as stop_requested:
             state = run.spread.place(state)
-            for step, new_state, stopping in _steps(run, state, start, log, stop_requested):
+            steps = () if _given_up(experiment, start, record) else _steps(run, state, start, log, stop_requested)
+            for step, new_state, stopping in steps:
                 state = new_state  # the one before has been donated
                 last = step == experiment.steps
                 if step % experiment.eval_every == 0 or last:
                     result.scores, sheet = evaluate_state(run, state)
-                    best_score = _keep_best(run, state, step, result.scores, best_score, best, log, sheet)
+                    record = _keep_best(run, state, step, result.scores, record, best, log, sheet)
                     result.files = [write_png(workdir / "predictions.png", sheet)] if log.progress else []
+                    if not last and _given_up(experiment, step, record):
+                        say(f"no better score than that of step {record.step} for {experiment.patience} evaluations")
+                        last = True
                 if step % experiment.save_every == 0 or last or stopping:
                     latest.save(step, run.spread.gather(state), {"step": step})
                 result.step = step
-                if stopping:
-                    result.stopped = True
+                if stopping or last:
+                    result.stopped = stopping
                     break
     finally:
         log.close()
@@ -88,7 +92,19 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
     return result
 
 
-def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[TrainState, float]:
+class _Record(NamedTuple):
+    """The best score so far, and the step that it was reached at."""
+
+    score: float = -math.inf
+    step: int = 0
+
+
+def _given_up(e: Experiment, step: int, record: _Record) -> bool:
+    """Whether the evaluation at ``step`` was one too many without a better score."""
+    return e.patience > 0 and step - record.step >= e.patience * e.eval_every
+
+
+def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[TrainState, _Record]:
     """The state to go on from, and the best score so far. What is damaged makes room for what will be saved."""
     found = latest.restore(fresh)
     state = found[0] if found else fresh
@@ -99,7 +115,7 @@ def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[
         best.say(f"no checkpoint in {best.directory} is sound; the next evaluation saves its own")
         best.remove_after(-1)
         kept = None
-    return state, (kept[1]["score"] if kept else -math.inf)
+    return state, (_Record(kept[1]["score"], kept[1]["step"]) if kept else _Record())
 
 
 def _steps(
@@ -193,21 +209,21 @@ def _keep_best(
     state: Any,
     step: int,
     scores: dict[str, Any],
-    best_score: float,
+    record: _Record,
     best: Checkpoints,
     log: Log,
     sheet: np.ndarray,
-) -> float:
+) -> _Record:
     """Log an evaluation; save the variables if they are the best so far."""
     name = run.experiment.task.main_metric
     score = float(scores[name])
     log.record(step, _flat({"val": scores}))
     log.picture(step, "val/predictions", sheet)
-    better = math.isfinite(score) and score > best_score
+    better = math.isfinite(score) and score > record.score
     log.say(f"step {step}: {name} {score:.4f}{' (best so far)' if better else ''}")
     if better:
         best.save(step, run.spread.gather(state).variables, {"step": step, "score": score, "metric": name})
-    return score if better else best_score
+    return _Record(score, step) if better else record
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -301,3 +301,13 @@ def test_one_program_serves_every_batch(whole, tmp_path):
 def test_a_metric_on_the_host_is_evaluated_in_training(tmp_path):
     result = loop.train(rows_experiment(steps=2, eval_every=1), tmp_path)
     assert [place for place, _ in result.scores["rows"]] == list(range(10))
+
+
+def test_patience_ends_a_run_that_gets_no_better_and_more_of_it_goes_on(tmp_path):
+    e = rows_experiment(steps=12, eval_every=2, save_every=5, patience=2)  # its score is always 0: the first is best
+    said = []
+    assert loop.train(e, tmp_path, say=said.append).step == 6
+    assert "no better score than that of step 2 for 2 evaluations" in said
+    assert loop.train(e, tmp_path).step == 6
+    assert loop.train(dataclasses.replace(e, patience=3), tmp_path).step == 8
+    assert loop.train(dataclasses.replace(e, patience=0), tmp_path).step == 12
