@@ -36,16 +36,18 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     parallel.connect_hosts()
     workdir: Path = arguments.workdir
     file = config.find_config(arguments.config)
-    command = f"jaxseg train {arguments.config} --workdir {workdir}" + " --tiny" * arguments.tiny
+    command = shlex.join(["jaxseg", "train", arguments.config, "--workdir", str(workdir)]) + " --tiny" * arguments.tiny
     overrides = [*overrides, *["--help"] * arguments.settings]
     experiment = config.load_config(file, overrides, tiny=arguments.tiny, prog=command)
+    whole = shlex.join([*shlex.split(command), *overrides])
     if arguments.dry_run:
-        return _dry_run(experiment, shlex.join([*command.split(), *overrides]))
+        return _dry_run(experiment, whole)
     build.open_workdir(experiment, workdir)
     build.note_config(workdir, file, arguments.tiny, overrides)
+    print(f"seed {experiment.seed}; stopped at any moment, this goes on: {whole}", flush=True)
     result = loop.train(experiment, workdir)
     if result.stopped:
-        print(f"stopped at step {result.step}, saved; to go on: {shlex.join([*command.split(), *overrides])}")
+        print(f"stopped at step {result.step}, saved; to go on: {whole}")
         return 0
     _print_scores(experiment, result.scores)
     for path in result.files:

@@ -242,13 +242,15 @@ def test_models_lists_every_config(capsys):
 def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(CONFIG)
     command = ["train", str(tmp_path / "mine.py"), "--workdir", str(tmp_path / "run")]
+    whole = shlex.join(["jaxseg", *command, "--log-every", "1"])
     assert cli.main([*command, "--dry-run", "--log-every", "1"]) == 0
     out = capsys.readouterr().out
     assert not (tmp_path / "run").exists()
-    assert out.strip().endswith(shlex.join(["jaxseg", *command, "--log-every", "1"]))
+    assert out.strip().endswith(whole)
     assert "40 pictures to learn from and 10 to be judged by" in out
     assert "a batch: [8, 32, 32, 3]" in out
     assert cli.main([*command, "--log-every", "1"]) == 0
+    assert f"seed 0; stopped at any moment, this goes on: {whole}" in capsys.readouterr().out
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert f"the first loss: {first['train/loss']:.4f}" in out
 
