@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--workdir", type=Path, required=True, help="folder for checkpoints, curves and pictures")
     train.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
     train.add_argument("--dry-run", action="store_true", help="a few steps and their time, with nothing written")
+    train.add_argument("--find-rate", action="store_true", help="train a hundred steps at ever higher rates, draw it")
     train.add_argument("--settings", action="store_true", help="list what can be overridden, and stop")
 
     evaluate = command("eval", "Score a trained run on its validation data, and draw predictions beside the truth.")

@@ -42,6 +42,8 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     whole = shlex.join([*shlex.split(command), *overrides])
     if arguments.dry_run:
         return _dry_run(experiment, whole)
+    if arguments.find_rate:
+        return _find_rate(experiment, workdir)
     build.open_workdir(experiment, workdir)
     build.note_config(workdir, file, arguments.tiny, overrides)
     print(f"seed {experiment.seed}; stopped at any moment, this goes on: {whole}", flush=True)
@@ -199,7 +201,9 @@ def _tiles(arguments: argparse.Namespace) -> Any:
 def demo(arguments: argparse.Namespace) -> int:
     """The main job on built-in data: train, evaluate, draw."""
     print(f"training a small U-Net on drawn shapes, in {arguments.workdir}", flush=True)
-    return train(argparse.Namespace(**vars(arguments), config="unet_shapes", settings=False, dry_run=False), [])
+    return train(
+        argparse.Namespace(**vars(arguments), config="unet_shapes", settings=False, dry_run=False, find_rate=False), []
+    )
 
 
 def models(arguments: argparse.Namespace) -> int:
@@ -266,6 +270,20 @@ def _dry_run(experiment: Experiment, command: str) -> int:
     print(f"an evaluation: about {_duration(found.evaluation)}")
     print(f"{e.steps} steps and all evaluations: about {_duration(found.in_all)}; nothing was written; to begin:")
     print(command)
+    return 0
+
+
+def _find_rate(experiment: Experiment, workdir: Path) -> int:
+    """The range test, drawn in the work directory, which is otherwise left alone."""
+    from jaxseg.train.find_rate import find_rate
+
+    found = find_rate(experiment)
+    print(
+        f"loss {found.losses[0]:.4f} at first, {min(found.losses):.4f} at the least; it was {found.losses[-1]:.4f} at"
+    )
+    print(f"a rate of {found.rates[-1]:.2g}, the last tried. A tenth of where it is least:")
+    print(f"--optimizer.learning-rate {found.suggested:.1e}")
+    print(f"see {viz.plot_rates(found.rates, found.losses, found.suggested, workdir / 'learning_rate.png')}")
     return 0
 
 

@@ -9,7 +9,7 @@ from jaxseg.viz.overlay import (
     overlay,
     with_legend,
 )
-from jaxseg.viz.plots import plot_curves, plot_lesions
+from jaxseg.viz.plots import plot_curves, plot_lesions, plot_rates
 from jaxseg.viz.shapes import draw_shapes
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "overlay",
     "plot_curves",
     "plot_lesions",
+    "plot_rates",
     "with_legend",
 ]

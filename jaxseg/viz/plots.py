@@ -33,6 +33,22 @@ def plot_curves(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     return _write(figure, path)
 
 
+def plot_rates(rates: Sequence[float], losses: Sequence[float], suggested: float, path: str | Path) -> Path:
+    """Draw the loss against the learning rate of :func:`jaxseg.train.find_rate`, the suggestion marked, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot(rates, losses, lw=1.4)
+    axes.axvline(suggested, color="grey", ls="--", label=f"suggested: {suggested:.1e}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return _write(figure, path)
+
+
 def plot_lesions(
     path: str | Path,
     *,
