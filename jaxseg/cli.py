@@ -53,8 +53,13 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
 
     if known.command == "train":
         return commands.train(known, rest)
-    run = {"eval": commands.evaluate, "predict": commands.predict, "demo": commands.demo, "models": commands.models}
-    run["env"] = commands.env
+    run = {
+        "eval": commands.evaluate,
+        "predict": commands.predict,
+        "demo": commands.demo,
+        "models": commands.models,
+        "env": commands.env,
+    }
     return run[known.command](known)
 
 
@@ -85,9 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", help="a config file, or the name of a shipped one (see: jaxseg models)")
     train.add_argument("--workdir", type=Path, required=True, help="folder for checkpoints, curves and pictures")
     train.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
-    train.add_argument("--dry-run", action="store_true", help="a few steps and their time, with nothing written")
-    train.add_argument("--find-rate", action="store_true", help="train a hundred steps at ever higher rates, draw it")
-    train.add_argument("--settings", action="store_true", help="list what can be overridden, and stop")
+    only = train.add_mutually_exclusive_group()
+    only.add_argument("--dry-run", action="store_true", help="a few steps and their time, with nothing written")
+    only.add_argument("--find-rate", action="store_true", help="train a hundred steps at ever higher rates, draw it")
+    only.add_argument("--settings", action="store_true", help="list what can be overridden, and stop")
 
     evaluate = command("eval", "Score a trained run on its validation data, and draw predictions beside the truth.")
     predict = command("predict", "Segment pictures with a trained run: overlays with a legend, and label PNGs.")

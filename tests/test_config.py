@@ -23,10 +23,11 @@ NOTEBOOKS = "".join(p.read_text() for p in (ROOT / "colab").glob("*.ipynb"))
 @pytest.fixture(autouse=True, scope="module")
 def no_program_is_kept():
     """No two configs make the same program, and to write large ones down takes a seventh of the time."""
+    before = jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()
     yield
-    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_enable_compilation_cache", before)
     compilation_cache.reset_cache()
 
 

@@ -37,8 +37,8 @@ class _Sweep(Optimizer):
 
 
 def find_rate(experiment: Experiment, *, steps: int = 100, lowest: float = 1e-6, highest: float = 1.0) -> RangeTest:
-    """Train ``experiment`` for ``steps`` at rates from ``lowest`` to ``highest``, until its loss is four times the
-    least or no number. Nothing is written, and what was learnt is thrown away.
+    """Train ``experiment`` for ``steps`` at rates from ``lowest`` to ``highest``, until its smoothed loss is four
+    times the least, or no number. Nothing is written, and what was learnt is thrown away.
     """
     if not 0 < lowest < highest or steps < 2:
         raise JaxsegError(f"a range test needs 0 < lowest < highest and two steps, got {lowest}, {highest}, {steps}")

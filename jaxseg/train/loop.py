@@ -64,17 +64,15 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
     try:
         with _stop_requests() as stop_requested:
             state = run.spread.place(state)
-            steps = () if _given_up(experiment, start, record) else _steps(run, state, start, log, stop_requested)
-            for step, new_state, stopping in steps:
+            done = _given_up(experiment, start, record, say)
+            for step, new_state, stopping in () if done else _steps(run, state, start, log, stop_requested):
                 state = new_state  # the one before has been donated
                 last = step == experiment.steps
                 if step % experiment.eval_every == 0 or last:
                     result.scores, sheet = evaluate_state(run, state)
                     record = _keep_best(run, state, step, result.scores, record, best, log, sheet)
                     result.files = [write_png(workdir / "predictions.png", sheet)] if log.progress else []
-                    if not last and _given_up(experiment, step, record):
-                        say(f"no better score than that of step {record.step} for {experiment.patience} evaluations")
-                        last = True
+                    last = last or _given_up(experiment, step, record, say)
                 if step % experiment.save_every == 0 or last or stopping:
                     latest.save(step, run.spread.gather(state), {"step": step})
                 result.step = step
@@ -99,9 +97,12 @@ class _Record(NamedTuple):
     step: int = 0
 
 
-def _given_up(e: Experiment, step: int, record: _Record) -> bool:
-    """Whether the evaluation at ``step`` was one too many without a better score."""
-    return e.patience > 0 and step - record.step >= e.patience * e.eval_every
+def _given_up(e: Experiment, step: int, record: _Record, say: Callable[[str], None]) -> bool:
+    """Whether the evaluation at ``step`` was one too many without a better score; if so, it is told."""
+    if not 0 < e.patience * e.eval_every <= step - record.step:
+        return False
+    say(f"no better score than that of step {record.step} for {e.patience} evaluations")
+    return True
 
 
 def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[TrainState, _Record]:
@@ -114,7 +115,7 @@ def _resume(fresh: TrainState, latest: Checkpoints, best: Checkpoints) -> tuple[
     except AllDamagedError:
         best.say(f"no checkpoint in {best.directory} is sound; the next evaluation saves its own")
         best.remove_after(-1)
-        kept = None
+        return state, _Record(step=int(state.step))  # patience begins anew: which step was best is lost
     return state, (_Record(kept[1]["score"], kept[1]["step"]) if kept else _Record())
 
 

@@ -29,7 +29,7 @@ class Rehearsal(NamedTuple):
 
 
 def rehearse(experiment: Experiment, steps: int = 4) -> Rehearsal:
-    """Build ``experiment`` as a run would, take so many ``steps``, evaluate two batches. Raises what a run would."""
+    """Build ``experiment`` as a run would, take ``steps`` steps, evaluate a batch twice. Raises what a run would."""
     e, run = experiment, build(experiment)
     parameters = sum(x.size for x in jax.tree.leaves(run.state.variables["params"]))
     state, times, loss = run.spread.place(run.state), [], math.nan

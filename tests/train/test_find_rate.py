@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 
@@ -13,13 +12,7 @@ from jaxseg.types import JaxsegError
 from tests.helpers import tiny_experiment
 
 
-@pytest.fixture(autouse=True)
-def optax_promotes():
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-def test_rates_are_a_geometric_series_and_the_loss_falls_until_the_suggestion():
+def test_rates_are_a_geometric_series_and_the_loss_falls():
     e = tiny_experiment()
     found = find_rate(e, steps=40, lowest=1e-4, highest=0.1)
     np.testing.assert_allclose(found.rates, np.geomspace(1e-4, 0.1, 40)[: len(found.rates)], rtol=1e-4)

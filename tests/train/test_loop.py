@@ -308,6 +308,7 @@ def test_patience_ends_a_run_that_gets_no_better_and_more_of_it_goes_on(tmp_path
     said = []
     assert loop.train(e, tmp_path, say=said.append).step == 6
     assert "no better score than that of step 2 for 2 evaluations" in said
-    assert loop.train(e, tmp_path).step == 6
+    assert loop.train(e, tmp_path, say=said.append).step == 6
+    assert sum("no better score" in line for line in said) == 2
     assert loop.train(dataclasses.replace(e, patience=3), tmp_path).step == 8
     assert loop.train(dataclasses.replace(e, patience=0), tmp_path).step == 12
