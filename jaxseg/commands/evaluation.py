@@ -1,0 +1,51 @@
+"""``jaxseg eval``, and how scores are told."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxseg.config import Experiment
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score a run's checkpoint over its validation data; leaves ``eval.json`` and ``eval.png``."""
+    from jaxseg.data import write_png
+    from jaxseg.infer.refine import refined_eval_step
+    from jaxseg.train import evaluate as evaluation
+    from jaxseg.train.checkpoint import write_json
+
+    experiment, variables, step = evaluation.load_run(arguments.workdir, arguments.checkpoint)
+    eval_step = None
+    if arguments.crf is not None:
+        eval_step = refined_eval_step(experiment, chosen_crf(arguments.crf, arguments.workdir))
+    scores, sheet = evaluation.evaluate(experiment, variables, eval_step=eval_step)
+    print(f"{arguments.checkpoint} checkpoint, step {step}")
+    print_scores(experiment, scores)
+    write_json(arguments.workdir / "eval.json", {"step": step, **scores})
+    print(f"see {write_png(arguments.workdir / 'eval.png', sheet)}")
+    return 0
+
+
+def print_scores(experiment: Experiment, scores: dict[str, Any]) -> None:
+    """The numbers in one line, then what each class scored."""
+    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    first = experiment.task.main_metric
+    names = [first, *(name for name in numbers if name != first)]
+    print("  ".join(f"{n} {numbers[n]:.4f}" if isinstance(numbers[n], float) else f"{n} {numbers[n]}" for n in names))
+    for name, values in scores.items():
+        if isinstance(values, dict):
+            print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
+        elif isinstance(values, list | tuple) and values:
+            print(f"{name}: " + ", ".join(str(v) for v in values))
+
+
+def chosen_crf(given: str, workdir: Path) -> Any:
+    """The settings in the file that ``--crf`` names; by itself it means those that a search left with the run, or
+    else the usual ones."""
+    from jaxseg.infer import refine
+
+    file = Path(given) if given else workdir / refine.FILE
+    crf = refine.CRF.read(file) if given or file.exists() else refine.CRF()
+    print(f"refined by {crf}", file=sys.stderr)
+    return crf
