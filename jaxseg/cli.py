@@ -1,8 +1,8 @@
 """The command line: parsing only; the library does the work.
 
 jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ...]
-jaxseg eval --workdir DIR [--crf]
-jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
+jaxseg eval --workdir DIR | --weights NAME [--crf] [--root DIR]
+jaxseg predict IMAGE... --workdir DIR | --weights NAME [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
 jaxseg demo
 jaxseg models
 """
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code: 0, or 2 where the user can mend something."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command != "train":
+    if rest and known.command not in ("train", "eval"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     _set_up_jax()
     try:
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     from jaxseg import commands
 
-    if known.command == "train":
-        return commands.train(known, rest)
+    configured = {"train": commands.train, "eval": commands.evaluate}
+    if known.command in configured:
+        return configured[known.command](known, rest)
     run = {
-        "eval": commands.evaluate,
         "predict": commands.predict,
         "demo": commands.demo,
         "models": commands.models,
@@ -104,10 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--blend", choices=("gaussian", "mean"), help="how overlapping tiles are averaged (gaussian)")
     predict.add_argument("--scales", type=_numbers, default=(1.0,), help="average over these, as 0.75,1,1.25 (1)")
     predict.add_argument("--flip", action="store_true", help="average with the prediction for the mirrored picture")
-    evaluate.add_argument("--workdir", type=Path, required=True, help="the folder that train was given")
-    predict.add_argument(
-        "--workdir", type=Path, required=True, action="append", help="as train was given; several: their mean"
-    )
+    evaluate.add_argument("--out", type=Path, help="folder to write to (the run's; of weights, evaluation)")
+    one = evaluate.add_mutually_exclusive_group()
+    for sub, several in ((one, ""), (predict, "; several: their mean")):
+        sub.add_argument("--workdir", type=Path, action="append", help="the folder that train was given" + several)
+        sub.add_argument("--weights", action="append", help="or weights: a file, or a name of jaxseg weights list")
     for sub in (evaluate, predict):
         sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
         sub.add_argument(

@@ -20,7 +20,7 @@ from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.types import Array, Task
-from jaxseg.weights import PUBLISHED, load, read_vgg16, torchvision, with_vgg16
+from jaxseg.weights import PUBLISHED, load, packed, read_vgg16, torchvision, with_vgg16
 
 VGG16_RATES = (("^vgg/conv[12]_", 0.0), ("^vgg/", 0.1))
 """For ``Optimizer.rates`` on a pretrained VGG-16: its first two stages stay, the others move more slowly than the new
@@ -83,13 +83,15 @@ def detector_on_shapes(
     )
 
 
-def nuclei(root: str, *, tiny: bool = False) -> tuple[Any, Any]:
+def nuclei(root: str, *, tiny: bool = False, classes: str = "nucleus") -> tuple[Any, Any]:
     """``(train, val)`` of nuclei under the microscope (2018 Data Science Bowl): ``root`` has the folders ``train`` and
-    ``val``, each with ``images`` and ``instances.json`` (COCO's format). ``tiny``: drawn shapes in their place.
+    ``val``, each with ``images`` and ``instances.json`` (COCO's format) of ``classes``, with commas between. ``tiny``:
+    drawn shapes in their place.
     """
     if tiny:
         return Shapes("train", length=8), Shapes("val", length=8)
-    train, val = (Coco(Path(root, s, "images"), Path(root, s, "instances.json")) for s in ("train", "val"))
+    names = tuple(classes.split(","))
+    train, val = (Coco(Path(root, s, "images"), Path(root, s, "instances.json"), names=names) for s in ("train", "val"))
     return train, val
 
 
@@ -135,7 +137,8 @@ def detector_on_nuclei(
     """A detector on nuclei, at most 400 a picture: judged on pictures made 1024x1024 (``fast``: 512x512), trained on
     square windows of half that side, zoomed by 0.65 to 1.3, by AdamW; 20000 steps of 8 (``fast``: 4000 of 4).
 
-    ``weights``, if given: :func:`begin_on_resnet` at the path ``part`` of the model.
+    ``weights``, if given: a file of weights of such a detector (``nuclei``), whose scores of other classes are left
+    out, or else :func:`begin_on_resnet` at the path ``part`` of the model.
     """
     side = 64 if tiny else 512 if fast else 1024
     steps = 2 if tiny else steps or (4000 if fast else 20000)
@@ -156,13 +159,19 @@ def detector_on_nuclei(
         optimizer=Optimizer(
             "adamw", learning_rate=1e-3, weight_decay=1e-2, schedule="cosine", warmup_steps=1 if tiny else 100
         ),
-        pretrained=partial(begin_on_resnet, weights, part=part) if weights else None,
+        pretrained=partial(_begin_on, weights, part=part) if weights else None,
         steps=steps,
         batch_size=2 if tiny else 4 if fast else 8,
         eval_batch_size=4,
         eval_every=max(steps // 4, 1),
         save_every=max(steps // 8, 1),
     )
+
+
+def _begin_on(weights: str, variables: Mapping[str, Any], part: str) -> dict[str, Any]:
+    if packed.is_packed(weights):
+        return load(weights, variables, exempt=(r"/box_predictor/", r"/mask_fcn_logits/"))
+    return begin_on_resnet(weights, variables, part)
 
 
 def begin_on_resnet(weights: str, variables: Mapping[str, Any], part: str = "backbone") -> dict[str, Any]:

@@ -2,28 +2,34 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxseg.config import Experiment
+from jaxseg.types import JaxsegError
 
 
-def evaluate(arguments: argparse.Namespace) -> int:
-    """Score a run's checkpoint over its validation data; leaves ``eval.json`` and ``eval.png``."""
+def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Score a run's checkpoint, or a file of weights, over validation data; leaves ``eval.json`` and ``eval.png``."""
     from jaxseg.data import write_png
     from jaxseg.infer.refine import refined_eval_step
     from jaxseg.train import evaluate as evaluation
     from jaxseg.train.checkpoint import write_json
 
-    experiment, variables, step = evaluation.load_run(arguments.workdir, arguments.checkpoint)
+    (run,) = chosen_runs(arguments)
+    experiment, variables, step = evaluation.load_run(run, arguments.checkpoint, overrides)
+    packed = run.is_file()
+    out: Path = arguments.out or (Path("evaluation") if packed else run)
+    out.mkdir(parents=True, exist_ok=True)
     eval_step = None
     if arguments.crf is not None:
-        eval_step = refined_eval_step(experiment, chosen_crf(arguments.crf, arguments.workdir))
+        eval_step = refined_eval_step(experiment, chosen_crf(arguments.crf, run))
     scores, sheet = evaluation.evaluate(experiment, variables, eval_step=eval_step)
-    print(f"{arguments.checkpoint} checkpoint, step {step}")
+    print(f"{run.stem} after step {step}" if packed else f"{arguments.checkpoint} checkpoint, step {step}")
     print_scores(experiment, scores)
-    write_json(arguments.workdir / "eval.json", {"step": step, **scores})
-    print(f"see {write_png(arguments.workdir / 'eval.png', sheet)}")
+    write_json(out / "eval.json", {"step": step, **scores})
+    print(f"see {write_png(out / 'eval.png', sheet)}")
     return 0
 
 
@@ -38,6 +44,16 @@ def print_scores(experiment: Experiment, scores: dict[str, Any]) -> None:
             print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
         elif isinstance(values, list | tuple) and values:
             print(f"{name}: " + ", ".join(str(v) for v in values))
+
+
+def chosen_runs(arguments: argparse.Namespace) -> list[Path]:
+    """The runs that ``--workdir`` names and the files of weights that ``--weights`` does: at least one."""
+    from jaxseg.weights import packed
+
+    runs = [*(arguments.workdir or ()), *(packed.packed_file(name) for name in arguments.weights or ())]
+    if not runs:
+        raise JaxsegError("say which network: --workdir RUN, or --weights FILE, or one of jaxseg weights list")
+    return runs
 
 
 def chosen_crf(given: str, workdir: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg import viz
-from jaxseg.commands.evaluation import chosen_crf
+from jaxseg.commands.evaluation import chosen_crf, chosen_runs
 from jaxseg.types import JaxsegError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -23,25 +23,26 @@ def predict(arguments: argparse.Namespace) -> int:
     2."""
     from jaxseg.train.build import noted_experiment
 
-    about = {noted_experiment(workdir).task.about for workdir in arguments.workdir}
+    runs = chosen_runs(arguments)
+    about = {noted_experiment(run).task.about for run in runs}
     if about == {"pixels"}:
-        return _predict_pixels(arguments)
-    if about in ({"instances"}, {"segments"}) and len(arguments.workdir) == 1:
-        return _predict_found(arguments, *about)
+        return _predict_pixels(arguments, runs)
+    if about in ({"instances"}, {"segments"}) and len(runs) == 1:
+        return _predict_found(arguments, runs[0], *about)
     raise JaxsegError(
-        f"--workdir {' '.join(map(str, arguments.workdir))}: predict labels pixels, by one run or several, or finds "
+        f"{' '.join(map(str, runs))}: predict labels pixels, by one run or several, or finds "
         "instances or segments, by one run; what a run says of whole pictures, jaxseg eval draws"
     )
 
 
-def _predict_pixels(arguments: argparse.Namespace) -> int:
+def _predict_pixels(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
     from jaxseg.data import write_png
     from jaxseg.infer import Ensemble, Predictor, Refined
 
     options = {"tiles": _tiles(arguments), "scales": arguments.scales, "flip": arguments.flip}
-    predictor = Ensemble(tuple(Predictor.load(w, arguments.checkpoint, **options) for w in arguments.workdir))
+    predictor = Ensemble(tuple(Predictor.load(w, arguments.checkpoint, **options) for w in runs))
     if arguments.crf is not None:
-        predictor = Refined(predictor, chosen_crf(arguments.crf, arguments.workdir[0]))
+        predictor = Refined(predictor, chosen_crf(arguments.crf, runs[0]))
     classes, palette = predictor.classes, predictor.palette
 
     def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
@@ -54,7 +55,7 @@ def _predict_pixels(arguments: argparse.Namespace) -> int:
     return _each_picture(arguments.images, draw)
 
 
-def _predict_found(arguments: argparse.Namespace, about: str) -> int:
+def _predict_found(arguments: argparse.Namespace, run: Path, about: str) -> int:
     """Of runs that find instances or segments: the picture, what was found, and what else there is to each kind."""
     from jaxseg.data import write_png
     from jaxseg.infer import InstancePredictor, SegmentPredictor
@@ -62,7 +63,7 @@ def _predict_found(arguments: argparse.Namespace, about: str) -> int:
 
     _refuse_options_of_labels(arguments)
     kind, more = (InstancePredictor, _write_meshes) if about == "instances" else (SegmentPredictor, _write_ids)
-    predictor: Any = kind.load(arguments.workdir[0], arguments.checkpoint)
+    predictor: Any = kind.load(run, arguments.checkpoint)
 
     def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
         found = predictor(image)

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,12 +46,14 @@ class Coco:
         min_area: leave out objects whose ``area`` (their box's where there is none) is smaller, in pixels.
         exif: apply EXIF orientation. Set it False if the objects were marked on unturned images.
         max_pixels: refuse larger images.
+        names: the categories', in the order of their ids, where they must be known without the file: a trained run is
+            then read without its data.
 
     Raises:
-        JaxsegError: on first use: no JSON of this kind, entries that lack something, ids that come twice or that
-            nothing has, file names that lead out of the folder or that are not there, boxes with NaN or negative
-            sides; on reading: what :func:`read_image` refuses, an image of another size than the file says, masks
-            that can't be decoded. Each names the file and the entry.
+        JaxsegError: on first use: no JSON of this kind, categories other than ``names``, entries that lack something,
+            ids that come twice or that nothing has, file names that lead out of the folder or that are not there, boxes
+            with NaN or negative sides; on reading: what :func:`read_image` refuses, an image of another size than the
+            file says, masks that can't be decoded. Each names the file and the entry.
     """
 
     images: str | os.PathLike
@@ -61,12 +63,21 @@ class Coco:
     min_area: float = 0.0
     exif: bool = True
     max_pixels: int = MAX_PIXELS
+    names: tuple[str, ...] | None = None
 
     @functools.cached_property
     def _index(self) -> Index:
-        return read_index(
+        index = read_index(
             self.annotations, self.images, keep_empty=self.keep_empty, masks=self.masks, min_area=self.min_area
         )
+        theirs = _distinct(index.categories)
+        if self.names not in (None, theirs):
+            raise JaxsegError(
+                f"{os.fspath(self.annotations)} has the categories {', '.join(theirs) or '(none)'}, and not "
+                f"{', '.join(self.names or ())}; say so where this source is made (of a config that has it: "
+                f"--classes {','.join(theirs)})"
+            )
+        return index
 
     @functools.cached_property
     def category_ids(self) -> tuple[int, ...]:
@@ -87,8 +98,7 @@ class Coco:
     def things(self) -> tuple[str, ...]:
         """Names of the instance classes: class k is ``things[k - 1]``. A name that comes twice is followed by its
         id."""
-        names = [category["name"] for category in self._index.categories]
-        return tuple(f"{n} {i}" if names.count(n) > 1 else n for n, i in zip(names, self.category_ids))
+        return self.names or _distinct(self._index.categories)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -189,6 +199,11 @@ class Coco:
             points = given.reshape(count, 3)
             out[n] = np.where(points[:, 2:] > 0, points + np.array([0.5, 0.5, 0], np.float32), 0)
         return out
+
+
+def _distinct(categories: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    names = [category["name"] for category in categories]
+    return tuple(f"{n} {c['id']}" if names.count(n) > 1 else n for n, c in zip(names, categories))
 
 
 def coco_truth(source: Any) -> Truth:

@@ -19,6 +19,7 @@ from jaxseg.train.checkpoint import write_json
 from jaxseg.train.state import TrainState, create_state, init_variables
 from jaxseg.train.step import make_eval_step, make_train_step
 from jaxseg.types import Batch, JaxsegError, Outputs
+from jaxseg.weights import packed
 
 
 @dataclass
@@ -131,18 +132,31 @@ def note_config(workdir: Path, file: Path, tiny: bool, overrides: Sequence[str])
     write_json(workdir / "command.json", {"tiny": tiny, "overrides": list(overrides)})
 
 
-def noted_experiment(workdir: Path) -> Experiment:
-    """The experiment whose config was noted in a run's folder. Its data need not be there until they are asked for."""
+def noted_experiment(workdir: Path, arguments: Sequence[str] = ()) -> Experiment:
+    """The experiment whose config was noted in a run's folder, or in a file of weights (:mod:`jaxseg.weights.packed`).
+    Its data need not be there until they are asked for. ``arguments`` of the config come after those noted."""
+    if workdir.is_file():
+        return _packed_experiment(workdir, arguments)
     if not (workdir / "command.json").exists():
         raise JaxsegError(f"--workdir {workdir} holds no run; train first: jaxseg train CONFIG --workdir {workdir}")
     command = json.loads((workdir / "command.json").read_text())
     try:
-        return config.load_config(workdir / "config.py", command["overrides"], tiny=command["tiny"])
+        return config.load_config(workdir / "config.py", [*command["overrides"], *arguments], tiny=command["tiny"])
     except (JaxsegError, OSError) as error:
         raise JaxsegError(
             f"{workdir / 'config.py'}: {error}; put back the files that it reads by itself, or write into it what it "
             "takes from them (a source reads nothing before its first sample is asked for)"
         ) from error
+
+
+def _packed_experiment(file: Path, arguments: Sequence[str]) -> Experiment:
+    what = packed.about(file)
+    if what.own_config:
+        raise JaxsegError(
+            f"{file} was trained by a config of its own, Python that is not run unread: jaxseg weights unpack {file} "
+            "--workdir DIR, read DIR/config.py, and use --workdir DIR"
+        )
+    return config.load_config(what.config, [*what.arguments, *arguments], tiny=what.tiny)
 
 
 def _check_classes(classes: Sequence[str], outputs: Outputs) -> None:

@@ -1,6 +1,6 @@
 """Scores of a trained model over the validation source, and the pictures that go with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,9 @@ from jaxseg.train.build import Run, noted_experiment, state_like
 from jaxseg.train.checkpoint import Checkpoints
 from jaxseg.train.step import make_eval_step
 from jaxseg.types import Batch, JaxsegError
+from jaxseg.weights import packed
 
+PACKED = "weights.safetensors"  # a file of weights in a run's folder stands in for checkpoints
 SHOWN = 6  # examples on the sheet that each evaluation draws, evenly from first to last: neighbours are often alike
 
 
@@ -33,15 +35,19 @@ def evaluate(
     return _evaluate(experiment, eval_step, mesh, variables, shown)
 
 
-def load_run(workdir: str | Path, which: str = "best") -> tuple[Experiment, Any, int]:
-    """``(experiment, variables, step)`` of what ``jaxseg train`` left in ``workdir``: its best or latest checkpoint."""
-    experiment = noted_experiment(Path(workdir))
+def load_run(workdir: str | Path, which: str = "best", arguments: Sequence[str] = ()) -> tuple[Experiment, Any, int]:
+    """``(experiment, variables, step)`` of what ``jaxseg train`` left in ``workdir``, its best or latest checkpoint, or
+    of a file of weights. ``arguments`` of its config come after those that it was trained with (``--root``)."""
+    experiment = noted_experiment(Path(workdir), arguments)
     return experiment, *load_variables(experiment, workdir, which)
 
 
 def load_variables(experiment: Experiment, workdir: str | Path, which: str = "best") -> tuple[Any, int]:
     """``(variables, step)`` of the best or the latest checkpoint of a run."""
     workdir = Path(workdir)
+    file = workdir if workdir.is_file() else workdir / PACKED
+    if file.is_file():
+        return packed.from_packed(file, state_like(experiment).variables), packed.about(file).step
     folder = workdir / ("best" if which == "best" else "checkpoints")
     if not folder.is_dir():
         raise JaxsegError(f"no checkpoints in {workdir}; train first: jaxseg train CONFIG --workdir {workdir}")

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxseg.types import JaxsegError
+from jaxseg.weights import packed
 from jaxseg.weights.fetch import fetch
 from jaxseg.weights.match import Patterns, to_jaxseg
 from jaxseg.weights.published import PUBLISHED, Weights
@@ -33,9 +34,11 @@ def load(
         load("deeplabv3_resnet50_coco_with_voc_labels_v1", variables, fresh="score")  # of other classes
         load("vgg16_imagenet1k_v1", variables, fresh="score")         # of models.FCN8s(K): fc6 and fc7 too
         load("unet.pth", variables, patterns=smp.UNET)                # a file of one's own
+        load("nuclei", variables, part="detector/backbone")           # a file of weights of ours, or a shipped one
 
     Args:
-      weights: a name in ``PUBLISHED`` (fetched if need be), or a file (.safetensors, .npz, .pth, .pt, .bin, .ckpt).
+      weights: a name in ``PUBLISHED`` (fetched if need be), a file (.safetensors, .npz, .pth, .pt, .bin, .ckpt), or the
+        name of weights that are part of the package (``jaxseg weights list``).
       variables: what ``model.init`` gave, or, where every array is to be taken, their shapes (``jax.eval_shape``).
       file: where published weights are, if they are not to be fetched.
       part: the path of the only part that takes weights; everything else stays as it is.
@@ -48,6 +51,11 @@ def load(
         them are listed.
     """
     known = PUBLISHED.get(weights, weights) if isinstance(weights, str) else weights
+    if not isinstance(known, Weights) and patterns is None and packed.is_packed(known):
+        path = packed.packed_file(known)
+        if part:
+            _check_part(variables, part)
+        return packed.from_packed(path, variables, part=part, fresh=fresh, exempt=exempt)
     convert, transposed = dict, ""
     if isinstance(known, Weights):
         convert, transposed = known.convert, known.transposed
@@ -70,7 +78,8 @@ def _path(weights: str | Path) -> Path:
     path = Path(weights)
     if path.suffix or path.exists():
         return path
-    close = difflib.get_close_matches(str(weights), PUBLISHED, 3) or list(PUBLISHED)
+    names = [*packed.shipped(), *PUBLISHED]
+    close = difflib.get_close_matches(str(weights), names, 3) or names
     raise JaxsegError(f"no published weights and no file {str(weights)!r}; did you mean {', '.join(close)}?")
 
 

@@ -65,7 +65,7 @@ def to_jaxseg(
     result = jax.tree_util.tree_map_with_path(take, dict(variables))
     faults["unexpected"] = [name for name in left if not excused(name)]
     if any(faults.values()):
-        raise JaxsegError(f"weights do not fit the model: {_listed(faults)}; build the model they were trained in")
+        raise JaxsegError(f"weights do not fit the model: {listed(faults)}; build the model they were trained in")
     return result
 
 
@@ -110,7 +110,9 @@ def _theirs(path: Any, rank: int, patterns: Patterns, transposed: str, part: str
     return f"{name.replace('/', '.')}.{_LEAVES[leaf]}", axes
 
 
-def _listed(faults: Mapping[str, list[str]]) -> str:
+def listed(faults: Mapping[str, list[str]]) -> str:
+    """``{"missing": names, ...}`` in a line: how many of each kind, and the first of them."""
+
     def some(names: list[str]) -> str:
         return ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else "")
 
