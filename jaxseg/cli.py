@@ -12,9 +12,10 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from jaxseg.types import JaxsegError
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code: 0, or 2 where the user can mend something."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command not in ("train", "eval"):
+    if rest and known.command not in ("train", "eval") and getattr(known, "action", "") != "import":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     _set_up_jax()
     try:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     from jaxseg import commands
 
-    configured = {"train": commands.train, "eval": commands.evaluate}
+    configured = {"train": commands.train, "eval": commands.evaluate, "weights": commands.weights}
     if known.command in configured:
         return configured[known.command](known, rest)
     run = {
@@ -119,9 +120,46 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", "Train a small U-Net on built-in data and draw what it learnt: about two minutes on a CPU.")
     demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
     demo.add_argument("--tiny", action="store_true", help="a few steps only, to see that everything runs")
+    _weights_parser(command("weights", "Weights as files: what there is, and to and fro.").add_subparsers)
     command("models", "List the models: paper, file, parameters, config.")
     command("env", "Tell what a report of a bug needs: versions, machine, devices.")
     return parser
+
+
+def _weights_parser(subparsers: Callable[..., Any]) -> None:
+    actions = subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    action("list", "The weights that are part of jaxseg, and those of others that it can fetch.")
+    show = action("show", "What weights tell of themselves.")
+    show.add_argument("weights", help="a file, a name, or hf:USER/NAME")
+    fetch = action("fetch", "Fetch weights, and say where they are.")
+    fetch.add_argument("weights", help="a name of jaxseg weights list, or hf:USER/NAME")
+    take = action("import", "A file of weights out of another library's: torchvision, detectron2, timm, smp, ...")
+    take.add_argument("weights", help="a name of jaxseg weights list, or a .pth, .safetensors, .npz, .pkl, ... file")
+    take.add_argument("config", help="the config whose network they are of; its own arguments may follow")
+    take.add_argument("--part", default="", help="only this part of the network takes weights, as backbone")
+    take.add_argument("--fresh", default="", metavar="PATTERN", help="layers that stay fresh, as score")
+    pack = action("pack", "A run as one file of weights, which predict, eval and train take.")
+    push = action("push", "Put a run, or a file of weights, on the Hugging Face Hub.")
+    push.add_argument("repository", help="USER/NAME on the Hub")
+    push.add_argument("--private", action="store_true", help="for yourself alone")
+    unpack = action("unpack", "A run's folder out of a file of weights, whose config can then be read.")
+    unpack.add_argument("weights", help="a file, a name, or hf:USER/NAME")
+    for sub in (pack, unpack):
+        sub.add_argument("--workdir", type=Path, required=True, help="the run's folder")
+    push.add_argument("--workdir", type=Path, help="the run's folder")
+    push.add_argument("--weights", help="or a file of weights")
+    for sub in (take, pack):
+        sub.add_argument("--out", type=Path, required=True, help="the file to write, ending in .safetensors")
+    for sub in (take, pack, push):
+        sub.add_argument("--title", help="what they are, in a few words")
+        sub.add_argument("--data", help="what they learnt from")
+        sub.add_argument("--licence", help="what others may do with them, as cc0-1.0")
+    for sub in (pack, push):
+        sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -4,5 +4,6 @@ from jaxseg.commands.about import env, models
 from jaxseg.commands.evaluation import evaluate
 from jaxseg.commands.prediction import predict
 from jaxseg.commands.training import demo, train
+from jaxseg.commands.weight_files import weights
 
-__all__ = ["demo", "env", "evaluate", "models", "predict", "train"]
+__all__ = ["demo", "env", "evaluate", "models", "predict", "train", "weights"]

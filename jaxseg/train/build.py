@@ -88,13 +88,18 @@ def training_batches(e: Experiment, start: int = 0) -> Iterator[Batch]:
     )
 
 
-def state_like(e: Experiment) -> TrainState:
-    """Shapes and dtypes of a run's state, to read a checkpoint by. Neither data nor pretrained weights are needed."""
+def fresh_variables(e: Experiment) -> dict[str, Any]:
+    """A run's variables before any step. Neither data nor pretrained weights are needed."""
     blank = [{"image": np.zeros((64, 64, 3), np.uint8), "name": "a blank image"}]
     example = next(pipeline.eval_batches(blank, e.data.prepare, batch_size=1, num_threads=0))
+    return init_variables(e.model, e.task, example, e.seed)
+
+
+def state_like(e: Experiment) -> TrainState:
+    """Shapes and dtypes of a run's state, to read a checkpoint by."""
 
     def fresh() -> TrainState:
-        variables = init_variables(e.model, e.task, example, e.seed)
+        variables = fresh_variables(e)
         return create_state(variables, e.optimizer.transformation(variables["params"], e.steps), e.seed, e.ema > 0)
 
     return jax.eval_shape(fresh)

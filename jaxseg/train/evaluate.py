@@ -45,10 +45,10 @@ def load_run(workdir: str | Path, which: str = "best", arguments: Sequence[str] 
 def load_variables(experiment: Experiment, workdir: str | Path, which: str = "best") -> tuple[Any, int]:
     """``(variables, step)`` of the best or the latest checkpoint of a run."""
     workdir = Path(workdir)
-    file = workdir if workdir.is_file() else workdir / PACKED
-    if file.is_file():
-        return packed.from_packed(file, state_like(experiment).variables), packed.about(file).step
     folder = workdir / ("best" if which == "best" else "checkpoints")
+    file = workdir if workdir.is_file() else workdir / PACKED
+    if file.is_file() and not folder.is_dir():
+        return packed.from_packed(file, state_like(experiment).variables), packed.about(file).step
     if not folder.is_dir():
         raise JaxsegError(f"no checkpoints in {workdir}; train first: jaxseg train CONFIG --workdir {workdir}")
     like = state_like(experiment)

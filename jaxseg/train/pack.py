@@ -26,18 +26,17 @@ def pack(
 
     ``card``: what a person should know of them. ``dtype``: of the parameters in the file.
     """
-    experiment, variables, step = evaluate.load_run(workdir, which)
+    _, variables, step = evaluate.load_run(workdir, which)
     command = json.loads((workdir / "command.json").read_text())
-    what = packed.About(
-        config=_config(workdir / "config.py"),
-        arguments=tuple(_without_places(command["overrides"])),
-        tiny=command["tiny"],
-        step=step,
-        scores=_scores(workdir / "metrics.jsonl", step),
-        version=metadata.version("jaxseg"),
-        card={"network": type(experiment.model).__name__, **(card or {})},
-    )
+    noted, scores = workdir / "config.py", _scores(workdir / "metrics.jsonl", step)
+    what = about(noted, command["overrides"], tiny=command["tiny"], step=step, scores=scores, card=card)
     return packed.write_packed(file, variables, what, dtype)
+
+
+def about(file: Path, arguments: Sequence[str], *, card: Mapping[str, str] | None = None, **more: Any) -> packed.About:
+    """What weights of the config ``file`` tell: its name or text, its ``arguments`` but for places on this disk."""
+    kept = tuple(_without_places(arguments))
+    return packed.About(_config(file), kept, version=metadata.version("jaxseg"), card=card or {}, **more)
 
 
 def unpack(file: Path, workdir: Path) -> Path:

@@ -13,6 +13,7 @@ from jaxseg.weights.fetch import fetch
 from jaxseg.weights.match import Patterns, to_jaxseg
 from jaxseg.weights.published import PUBLISHED, Weights
 from jaxseg.weights.read import read_arrays
+from jaxseg.weights.sources import from_any
 
 
 def load(
@@ -33,7 +34,7 @@ def load(
         load("resnet50_imagenet1k_v2", variables, part="backbone")    # of any model with such a backbone
         load("deeplabv3_resnet50_coco_with_voc_labels_v1", variables, fresh="score")  # of other classes
         load("vgg16_imagenet1k_v1", variables, fresh="score")         # of models.FCN8s(K): fc6 and fc7 too
-        load("unet.pth", variables, patterns=smp.UNET)                # a file of one's own
+        load("unet.pth", variables)                                   # a file of one's own, from any known library
         load("nuclei", variables, part="detector/backbone")           # a file of weights of ours, or a shipped one
 
     Args:
@@ -44,7 +45,7 @@ def load(
       part: the path of the only part that takes weights; everything else stays as it is.
       fresh: pattern of our layers (``re.search`` in their paths) that stay as they are.
       exempt: patterns of the file's names that need not fit.
-      patterns: the file's names for our layers, from the module named after its source.
+      patterns: the file's names for our layers, from the module named after its source; by default whichever fits.
 
     Raises:
       JaxsegError: nothing of that name, a file that can't be had or read, or names and shapes that do not fit; all of
@@ -63,15 +64,12 @@ def load(
         exempt = (*exempt, known.head) if part or fresh else exempt
     else:
         path = _path(known)
-    if patterns is None:
-        raise JaxsegError(
-            f"{path}: whose names are in it? give patterns, as jaxseg.weights.torchvision.RESNET; there are also "
-            "the modules timm, huggingface and smp"
-        )
     if part:
         _check_part(variables, part)
-    options = {"transposed": transposed, "part": part, "fresh": fresh, "exempt": exempt}
-    return to_jaxseg(variables, convert(read_arrays(path)), patterns, **options)
+    arrays = convert(read_arrays(path))
+    if patterns is None:
+        return from_any(variables, arrays, part=part, fresh=fresh, exempt=exempt)
+    return to_jaxseg(variables, arrays, patterns, transposed=transposed, part=part, fresh=fresh, exempt=exempt)
 
 
 def _path(weights: str | Path) -> Path:

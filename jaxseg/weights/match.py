@@ -20,6 +20,14 @@ _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "runni
 _MOST_NAMED = 8
 
 
+class MisfitError(JaxsegError):
+    """Names and shapes that do not fit a model; ``faults``: how many."""
+
+    def __init__(self, text: str, faults: int) -> None:
+        super().__init__(text)
+        self.faults = faults
+
+
 def to_jaxseg(
     variables: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
@@ -65,7 +73,8 @@ def to_jaxseg(
     result = jax.tree_util.tree_map_with_path(take, dict(variables))
     faults["unexpected"] = [name for name in left if not excused(name)]
     if any(faults.values()):
-        raise JaxsegError(f"weights do not fit the model: {listed(faults)}; build the model they were trained in")
+        text = f"weights do not fit the model: {listed(faults)}; build the model they were trained in"
+        raise MisfitError(text, sum(map(len, faults.values())))
     return result
 
 

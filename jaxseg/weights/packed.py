@@ -55,7 +55,12 @@ def shipped() -> dict[str, Path]:
 
 
 def packed_file(name: str | Path) -> Path:
-    """The file that ``name`` means: a path, or the name of shipped weights. Raises JaxsegError if there is none."""
+    """The file that ``name`` means: a path, the name of shipped weights, or ``hf:USER/NAME`` of the Hugging Face Hub
+    (:func:`jaxseg.weights.hub.pull`). Raises JaxsegError if there is none."""
+    if str(name).startswith("hf:"):
+        from jaxseg.weights import hub
+
+        return hub.pull(str(name))
     path, known = Path(name), shipped()
     if path.is_file():
         return path

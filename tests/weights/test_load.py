@@ -141,8 +141,22 @@ def test_what_is_neither_name_nor_file(tmp_path):
         load("resnet50_imagenet_v2", empty)
     with pytest.raises(JaxsegError, match="no weights at"):
         load(tmp_path / "absent.npz", empty, patterns=torchvision.RESNET)
-    with pytest.raises(JaxsegError, match="whose names are in it"):
-        load(tmp_path / "absent.npz", empty)
+
+
+@pytest.mark.parametrize("recorded", ["smp_unet_resnet18", "huggingface_resnet18", "timm_resnet50d"])
+def test_whose_names_are_in_a_file_is_found_out(tmp_path, recorded):
+    from tests.weights.test_sources import RECORDED
+
+    model, patterns = RECORDED[recorded]
+    variables, arrays = random_arrays(model, patterns)
+    np.savez(tmp_path / "weights.npz", **arrays)
+    assert_equal(load(tmp_path / "weights.npz", zeros_of(model)), variables)
+    np.savez(tmp_path / "odd.npz", **arrays, odd=np.zeros(3))
+    source = recorded.split("_")[0]
+    with pytest.raises(
+        JaxsegError, match=rf"by the names of {source}\.\w+, which are the nearest, .*1 unexpected \(odd\)"
+    ):
+        load(tmp_path / "odd.npz", zeros_of(model))
 
 
 def test_the_table_is_torchvisions():
