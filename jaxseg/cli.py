@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--scales", type=_numbers, default=(1.0,), help="average over these, as 0.75,1,1.25 (1)")
     predict.add_argument("--flip", action="store_true", help="average with the prediction for the mirrored picture")
     evaluate.add_argument("--out", type=Path, help="folder to write to (the run's; of weights, evaluation)")
-    one = evaluate.add_mutually_exclusive_group()
+    one = evaluate.add_mutually_exclusive_group(required=True)
     for sub, several in ((one, ""), (predict, "; several: their mean")):
         sub.add_argument("--workdir", type=Path, action="append", help="the folder that train was given" + several)
         sub.add_argument("--weights", action="append", help="or weights: a file, or a name of jaxseg weights list")

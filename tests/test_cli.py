@@ -229,7 +229,8 @@ def test_settings_are_those_of_the_arguments_given(capsys):
     assert "(default: 800)" in capsys.readouterr().out  # --steps of --fast
 
 
-def test_models_lists_every_config(capsys):
+def test_models_lists_every_config(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # where no config finds its data
     assert cli.main(["models"]) == 0
     table = capsys.readouterr().out
     for path in (Path(__file__).parents[1] / "configs").glob("*.py"):

@@ -21,7 +21,7 @@ from jaxseg.models.mask_rcnn import MaskHead, MaskRCNNResNet50, MaskRCNNResNet10
 from jaxseg.models.mesh_rcnn import MeshHead, MeshRCNNResNet50, MeshRCNNResNet101
 from jaxseg.models.panoptic_fpn import PanopticFPN, PanopticFPNResNet50, PanopticFPNResNet101, SemanticHead
 from jaxseg.models.pspnet import PSPNet, PSPNetResNet50, PSPNetResNet101
-from jaxseg.models.published import DETECTORS, load_detector
+from jaxseg.models.published import DETECTORS, FRESH_OF_DETECTORS, load_detector, published_network
 from jaxseg.models.pyramid_detector import PyramidDetector, WindowNetwork
 from jaxseg.models.rcnn import RCNN, RCNNVGG16, RegionNetwork
 from jaxseg.models.region_heads import RegionHeads
@@ -68,6 +68,7 @@ __all__ = [
     "CAMVGG16",
     "DETECTORS",
     "FCN",
+    "FRESH_OF_DETECTORS",
     "FRRN",
     "FRRNA",
     "FRRNB",
@@ -140,4 +141,5 @@ __all__ = [
     "WindowNetwork",
     "deeplab_v2_resnet101",
     "load_detector",
+    "published_network",
 ]

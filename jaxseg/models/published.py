@@ -48,6 +48,18 @@ DETECTORS: dict[str, Callable[..., nn.Module]] = {
 """Name, as in ``jaxseg.weights.PUBLISHED`` -> network, but for its number of classes."""
 
 
+FRESH_OF_DETECTORS = r"box_predictor/|mask_fcn_logits$|kps_score_lowres$"
+"""Pattern of a detector's layers that are of its classes (``fresh`` of :func:`jaxseg.weights.load`)."""
+
+
+def published_network(name: str, num_classes: int | None = None, *, dtype: Any = jnp.float32) -> nn.Module:
+    """The network of a published detector (one of ``DETECTORS``), for its own classes or ``num_classes`` others."""
+    if name not in DETECTORS:
+        raise JaxsegError(f"no published detector {name!r}; there are {', '.join(DETECTORS)}")
+    resnet = ResNet101 if "101" in name else ResNet50
+    return DETECTORS[name](num_classes or PUBLISHED[name].preset.classes, resnet, dtype=dtype)
+
+
 def load_detector(
     name: str, file: str | Path | None = None, *, num_classes: int | None = None, dtype: Any = jnp.float32
 ) -> tuple[nn.Module, dict[str, Any]]:
@@ -62,15 +74,11 @@ def load_detector(
     Raises:
       JaxsegError: no detector of that name, and what :func:`jaxseg.weights.load` raises.
     """
-    if name not in DETECTORS:
-        raise JaxsegError(f"no published detector {name!r}; there are {', '.join(DETECTORS)}")
-    weights = PUBLISHED[name]
-    resnet = ResNet101 if "101" in name else ResNet50
-    model = DETECTORS[name](num_classes or weights.preset.classes, resnet, dtype=dtype)
+    model = published_network(name, num_classes, dtype=dtype)
     shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     if num_classes is None:
         variables = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
     else:
         variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
-    fresh = "" if num_classes is None else r"box_predictor/|mask_fcn_logits$|kps_score_lowres$"
-    return model, load(weights, variables, file=file, fresh=fresh)
+    fresh = "" if num_classes is None else FRESH_OF_DETECTORS
+    return model, load(name, variables, file=file, fresh=fresh)

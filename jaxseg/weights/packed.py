@@ -109,7 +109,8 @@ def write_packed(path: Path, variables: Mapping[str, Any], what: About, dtype: A
     for where, value in jax.tree_util.tree_leaves_with_path(dict(variables)):
         value, name = np.asarray(value), _name(where)
         if name.startswith("params/") and np.issubdtype(value.dtype, np.floating):
-            narrow = value.astype(dtype)
+            with np.errstate(over="ignore"):
+                narrow = value.astype(dtype)
             value = narrow if np.isfinite(narrow).all() else value
         arrays[name] = np.ascontiguousarray(value)
     temporary = path.with_name(path.name + ".part")

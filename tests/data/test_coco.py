@@ -160,6 +160,17 @@ def test_nothing_is_read_before_it_is_asked_for(folder):
     coco = Coco("nowhere", "nothing.json")
     with pytest.raises(JaxsegError, match=r"nothing.json: no such file"):
         len(coco)
+    named = Coco("nowhere", "nothing.json", names=("cat", "dog"))
+    assert named.things == named.classes == ("cat", "dog")
+    assert len(named.palette) == 2
+
+
+def test_names_known_beforehand_are_those_of_the_file(folder):
+    assert len(source(folder, names=("person", "car", "brush"))) == 3
+    with pytest.raises(
+        JaxsegError, match=r"has the categories person, car, brush, and not car; .*--classes person,car"
+    ):
+        len(source(folder, names=("car",)))
 
 
 def test_what_can_be_mended_is_mended_and_told_once(folder, caplog):
