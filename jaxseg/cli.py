@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import shtab
+
 from jaxseg.types import JaxsegError
 
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -82,6 +84,7 @@ def _threads_silent_on_full_disks() -> Iterator[None]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("jaxseg", description="Segmentation and detection in JAX.", allow_abbrev=False)
+    shtab.add_argument_to(parser, help="print a script that completes commands in a shell, for it to source")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
@@ -91,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", help="a config file, or the name of a shipped one (see: jaxseg models)")
     train.add_argument("--workdir", type=Path, required=True, help="folder for checkpoints, curves and pictures")
     train.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
+    train.add_argument("--wandb", metavar="PROJECT", help="tell Weights & Biases as well")
     only = train.add_mutually_exclusive_group()
     only.add_argument("--dry-run", action="store_true", help="a few steps and their time, with nothing written")
     only.add_argument("--find-rate", action="store_true", help="train a hundred steps at ever higher rates, draw it")

@@ -270,3 +270,15 @@ def test_demo_runs(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=None)
     assert "predictions.png" in done.stdout
     assert (tmp_path / "demo" / "predictions.png").exists()
+
+
+def test_a_shell_completes_commands_and_options(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--print-completion", "bash"])
+    (tmp_path / "jaxseg.sh").write_text(capsys.readouterr().out)
+    ask = 'source jaxseg.sh; COMP_WORDS=({}); COMP_CWORD={}; _shtab_jaxseg; echo "${{COMPREPLY[@]}}"'
+    for words, place, expected in (("jaxseg pre", 1, "predict"), ("jaxseg predict --wei", 2, "--weights")):
+        found = subprocess.run(
+            ["bash", "-c", ask.format(words, place)], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.split() == [expected]

@@ -29,7 +29,7 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     build.open_workdir(experiment, workdir)
     build.note_config(workdir, file, arguments.tiny, overrides)
     print(f"seed {experiment.seed}; stopped at any moment, this goes on: {whole}", flush=True)
-    result = loop.train(experiment, workdir)
+    result = loop.train(experiment, workdir, wandb=arguments.wandb)
     if result.stopped:
         print(f"stopped at step {result.step}, saved; to go on: {whole}")
         return 0
@@ -43,7 +43,10 @@ def demo(arguments: argparse.Namespace) -> int:
     """The main job on built-in data: train, evaluate, draw."""
     print(f"training a small U-Net on drawn shapes, in {arguments.workdir}", flush=True)
     return train(
-        argparse.Namespace(**vars(arguments), config="unet_shapes", settings=False, dry_run=False, find_rate=False), []
+        argparse.Namespace(
+            **vars(arguments), config="unet_shapes", settings=False, dry_run=False, find_rate=False, wandb=None
+        ),
+        [],
     )
 
 

@@ -1,10 +1,10 @@
-"""What a run leaves and shows: ``metrics.jsonl``, TensorBoard events, a progress bar with speed and time left."""
+"""What a run leaves and shows: ``metrics.jsonl``, what its writers write, a progress bar with speed and time left."""
 
 import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,34 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jaxseg.train.writers import Writer
+
 
 class Log:
-    """Writes records by step and moves the progress bar. ``quiet`` (other processes of a run) writes nothing."""
+    """Writes records by step and moves the progress bar. ``quiet`` (other processes of a run) writes nothing.
 
-    def __init__(self, workdir: Path, *, steps: int, start: int, quiet: bool = False) -> None:
+    ``writers``: each called once, when the log is opened, for a :class:`jaxseg.train.writers.Writer`.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        steps: int,
+        start: int,
+        quiet: bool = False,
+        writers: Sequence[Callable[[], Writer]] = (),
+    ) -> None:
         self.quiet = quiet
         self.console = Console(file=sys.stderr, quiet=quiet, soft_wrap=True)
         if quiet:
             self.progress = None
             return
-        from tensorboardX import SummaryWriter  # slow to import
-
         workdir.mkdir(parents=True, exist_ok=True)
         self.path = workdir / "metrics.jsonl"
         _drop_after(self.path, start)
         self.file = self.path.open("a", buffering=1)
-        # Its thread dies on a full disk; with the usual queue of 10 the next record would then wait for ever.
-        options = {"max_queue": 100_000, "purge_step": start + 1 if start else None}
-        self.events = SummaryWriter(str(workdir / "events"), **options)
+        self.writers = [open_writer() for open_writer in writers]
         self.progress = Progress(
             TextColumn("[bold]train"),
             BarColumn(bar_width=None),
@@ -69,24 +78,25 @@ class Log:
             self.say(f"step {step}/{self.progress.tasks[self.bar].total:.0f}  {status}{left}")
 
     def record(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append one line ``{"step": ..., "time": ..., **values}`` and the numbers among it as TensorBoard scalars."""
+        """Append one line ``{"step": ..., "time": ..., **values}``, and give the numbers among it to the writers."""
         if self.quiet:
             return
         self.file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
-        for name, value in values.items():
-            # TensorBoard warns of NaN, which a score may well be (AP of small objects where there are none).
-            if isinstance(value, int | float) and math.isfinite(value):
-                self.events.add_scalar(name, value, step)
+        # TensorBoard warns of NaN, which a score may well be (AP of small objects where there are none).
+        finite = {k: v for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}
+        for writer in self.writers:
+            writer.numbers(step, finite)
 
     def picture(self, step: int, name: str, picture: Any) -> None:
-        if not self.quiet:
-            self.events.add_image(name, picture, step, dataformats="HWC")
+        for writer in () if self.quiet else self.writers:
+            writer.picture(step, name, picture)
 
     def close(self) -> None:
         if self.progress is not None:
             self.progress.stop()
             self.file.close()
-            self.events.close()
+            for writer in self.writers:
+                writer.close()
 
 
 def read_records(path: str | Path) -> list[dict[str, Any]]:

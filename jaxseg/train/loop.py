@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxseg import viz
+from jaxseg import config, viz
 from jaxseg.config import Experiment
 from jaxseg.data import pipeline, write_png
 from jaxseg.train.build import Run, build, open_workdir, training_batches
@@ -28,6 +29,7 @@ from jaxseg.train.checkpoint import AllDamagedError, Checkpoints
 from jaxseg.train.evaluate import evaluate_state
 from jaxseg.train.log import Log, read_records
 from jaxseg.train.state import TrainState
+from jaxseg.train.writers import Writer, tensorboard, weights_and_biases
 from jaxseg.types import JaxsegError
 
 
@@ -41,12 +43,15 @@ class Result:
     files: list[Path] = field(default_factory=list)
 
 
-def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], None] | None = None) -> Result:
+def train(
+    experiment: Experiment, workdir: str | Path, *, say: Callable[[str], None] | None = None, wandb: str | None = None
+) -> Result:
     """Train ``experiment`` in ``workdir``, or go on where an earlier call was stopped.
 
     Leaves ``metrics.jsonl``, ``curves.png``, ``events/`` (TensorBoard), ``predictions.png``, ``checkpoints/`` (the
     latest few, whole) and ``best/`` (the variables with the best score). Stops cleanly on Ctrl-C or SIGTERM, saving
-    first. Raises JaxsegError with one line where something needs mending; what was saved before stays.
+    first. ``wandb``: a project of Weights & Biases that is told as well. Raises JaxsegError with one line where
+    something needs mending; what was saved before stays.
     """
     workdir = Path(workdir)
     open_workdir(experiment, workdir)
@@ -55,7 +60,10 @@ def train(experiment: Experiment, workdir: str | Path, *, say: Callable[[str], N
     best = Checkpoints(workdir / "best", keep=1, say=say or print)
     state, record = _resume(run.state, latest, best)
     start = int(state.step)
-    log = Log(workdir, steps=experiment.steps, start=start, quiet=jax.process_index() != 0)
+    writers: list[Callable[[], Writer]] = [partial(tensorboard, workdir, start)]
+    if wandb:
+        writers.append(partial(weights_and_biases, workdir, wandb, config.settings(experiment)))
+    log = Log(workdir, steps=experiment.steps, start=start, quiet=jax.process_index() != 0, writers=writers)
     say = say or log.say
     latest.say = best.say = say
     if start:
