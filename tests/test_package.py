@@ -16,7 +16,7 @@ LAYERS = [
     {"data", "losses", "nn", "weights"},
     {"models", "tasks"},
     {"config", "train"},
-    {"infer", "recipes"},
+    {"infer", "recipes", "notebook"},
     {"commands"},
     {"cli"},
 ]
