@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from jaxseg import config
@@ -31,7 +32,8 @@ def models(arguments: argparse.Namespace) -> int:
     table = Table(box=None, header_style="bold")
     for heading in ("model", "paper", "file", "parameters", "config"):
         table.add_column(heading, no_wrap=True)
-    for file in sorted(config.config_folder().glob("*.py")):
+    files = sorted(config.config_folder().glob("*.py"))
+    for file in track(files, "tracing", console=Console(stderr=True), transient=True):
         model = config.load_config(file).model
         given = {"proposals": proposals} if "proposals" in signature(type(model).__call__).parameters else {}
         variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images, **given)
