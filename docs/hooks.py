@@ -1,0 +1,84 @@
+"""What the site makes of docstrings: an API page a model file, the table of departures, links where roles are.
+
+MkDocs runs the functions (``hooks`` in mkdocs.yml); mkdocstrings the class, on every docstring that it shows.
+"""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+from griffe import Extension, Object
+from mkdocs.structure.files import File
+
+MODELS = Path(__file__).parents[1] / "jaxseg" / "models"
+ROLE = re.compile(r":(?:func|class|mod|data|meth|attr):`~?([\w.]+)`")
+SECTION = re.compile(r"(?:(?<=\. )|(?<=\.\n)|^)(Followed|Departs|Left out)\b", re.MULTILINE)
+
+
+class Roles(Extension):
+    """``:func:`roi_align``` becomes a link to what it names, seen from the module that says so."""
+
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        if obj.docstring:
+            # The words before a block of code end in "::", Markdown wants ":" and an empty line.
+            text = re.sub(r"::\n\n(?= {4})", ":\n\n", obj.docstring.value)
+            obj.docstring.value = ROLE.sub(lambda found: _link(found[1], obj), text)
+
+
+def _link(name: str, scope: Object | None) -> str:
+    target = name
+    if scope is not None and not name.startswith("jaxseg."):
+        try:
+            target = scope.resolve(name)
+        except Exception:  # named from another module: shown as code
+            return f"`{name}`"
+    return f'<autoref optional identifier="{target}"><code>{name.split(".")[-1]}</code></autoref>'
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """A page of the API for every file of models."""
+    for name in model_names():
+        page = f"# {name}.py\n\n::: jaxseg.models.{name}\n    options:\n      show_root_heading: false\n"
+        files.append(File.generated(config, f"api/models/{name}.md", content=page))
+    return files
+
+
+def on_config(config: Any) -> Any:
+    """Their places in the menu."""
+    for section in config.nav or ():
+        for entry in section.get("API", ()):
+            if isinstance(entry, dict) and "Models" in entry:
+                entry["Models"] += [{f"{name}.py": f"api/models/{name}.md"} for name in model_names()]
+    return config
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    return markdown.replace("<!-- departures -->", departures()) if "<!-- departures -->" in markdown else markdown
+
+
+def model_names() -> list[str]:
+    return sorted(path.stem for path in MODELS.glob("*.py") if path.stem != "__init__")
+
+
+def departures() -> str:
+    """Of each model file what its docstring says under "Departs" and "Left out", as one table."""
+    lines, silent = ["| file | what departs from the paper, or is left out |", "|---|---|"], []
+    for name in model_names():
+        text = ast.get_docstring(ast.parse((MODELS / f"{name}.py").read_text())) or ""
+        said = [paragraph for paragraph in sections(text) if not paragraph.startswith("Followed")]
+        if said:
+            cell = "<br><br>".join(ROLE.sub(lambda found: _link(found[1], None), " ".join(s.split())) for s in said)
+            lines.append(f"| [{name}.py][jaxseg.models.{name}] | {cell.replace('|', chr(92) + '|')} |")
+        else:
+            silent.append(f"[{name}.py][jaxseg.models.{name}]")
+    return "\n".join(lines) + f"\n\nThe docstrings of the others name none: {', '.join(silent)}."
+
+
+def sections(docstring: str) -> list[str]:
+    """The parts of a docstring that begin with Followed, Departs or Left out; each ends with its paragraph."""
+    found = []
+    for paragraph in re.split(r"\n\s*\n", docstring):
+        begins = [match.start() for match in SECTION.finditer(paragraph)]
+        found += [paragraph[a:b].strip() for a, b in zip(begins, [*begins[1:], len(paragraph)])]
+    return found
