@@ -1,7 +1,7 @@
 """The figures of these pages, each computed by the library: ``python docs/figures.py [NAME...]``.
 
-Written to docs/figures/NAME.webp; without a name all of them are, in some four minutes on 2 CPU cores, of which three are the
-training of the classifier behind ``cam``.
+Written to docs/figures/NAME.webp; without a name all of them are, in some five minutes on 2 CPU cores, of which three
+are the training of the classifier behind ``cam``.
 """
 
 import argparse

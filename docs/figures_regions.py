@@ -69,14 +69,19 @@ def anchors() -> Any:
     stride, places = 8, (16, 16)
     cells = ops.anchor_cells((16, 32, 56), (0.5, 1.0, 2.0))
     boxes = ops.grid_anchors(cells, places, (stride, stride), offset=0.5)
-    found = ops.match(jnp.asarray(boxes), truth, jnp.ones(len(truth), bool), positive=0.7, negative=0.3, low_quality=True)
+    found = ops.match(
+        jnp.asarray(boxes), truth, jnp.ones(len(truth), bool), positive=0.7, negative=0.3, low_quality=True
+    )
     label, iou = np.asarray(found.label), np.asarray(found.iou)
     figure, axes = sheet(4, height=2.3, width=9)
     show(axes[0], sample["image"], f"{len(cells)} anchors of one place,\n{len(boxes)} in all")
     middle = np.arange(len(cells)) + len(cells) * (8 * places[1] + 8)
     for i, colour in zip(middle, viz.instance_colours(len(cells)) / 255):
         rectangle(axes[0], boxes[i], colour)
-    for ax, kind, colour, name in ((axes[1], ops.POSITIVE, GREEN, "positive"), (axes[2], ops.NEUTRAL, ORANGE, "neutral")):
+    for ax, kind, colour, name in (
+        (axes[1], ops.POSITIVE, GREEN, "positive"),
+        (axes[2], ops.NEUTRAL, ORANGE, "neutral"),
+    ):
         own = boxes[label == kind]
         show(ax, sample["image"], f"{len(own)} {name}")
         for box in own if kind == ops.POSITIVE else own[:: max(1, len(own) // 40)]:
@@ -128,8 +133,13 @@ def roi() -> Any:
     figure, axes = sheet(3, height=2.6, width=8.4)
     one = jnp.eye(h * w).reshape(h * w, h, w, 1)  # every place by itself
     colours = [tuple(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)) for c in (BLUE, GREEN, ORANGE, RED)]
-    for ax, read, name in ((axes[0], pool, "RoIPool: what each of 2x2 bins reads"), (axes[1], align, "RoIAlign: the same")):
-        weights = np.asarray(jax.vmap(lambda f, read=read: read(f, box[None])[0, ..., 0])(one)).reshape(h, w, bins * bins)
+    for ax, read, name in (
+        (axes[0], pool, "RoIPool: what each of 2x2 bins reads"),
+        (axes[1], align, "RoIAlign: the same"),
+    ):
+        weights = np.asarray(jax.vmap(lambda f, read=read: read(f, box[None])[0, ..., 0])(one)).reshape(
+            h, w, bins * bins
+        )
         weights = weights / weights.max()
         picture = np.ones((h, w, 3))
         for k, colour in enumerate(colours):
@@ -199,7 +209,11 @@ def keypoints() -> Any:
 
 def cubify() -> Any:
     """Voxels of a drawn solid, their surface as cubes and smoothed, and points drawn from it."""
-    torus = next(s for s in map(Solids("val", voxels=16, count=(1, 1)).__getitem__, range(60)) if s["instances"]["classes"][0] == 5)
+    torus = next(
+        s
+        for s in map(Solids("val", voxels=16, count=(1, 1)).__getitem__, range(60))
+        if s["instances"]["classes"][0] == 5
+    )
     voxels = torus["instances"]["voxels"][0].astype(np.float32)
     figure, axes = sheet(5, height=1.8, width=8.4)
     show(axes[0], torus["image"], "picture")
@@ -208,7 +222,11 @@ def cubify() -> Any:
         mesh = ops.cubify(jnp.asarray(voxels), threshold=0.5, squares=2000, smooth=smooth)
         faces = np.asarray(mesh.faces)[np.asarray(mesh.face_valid)]
         shape = Shape(np.asarray(mesh.vertices) * 28 + np.array([32, 32, 0]), faces)
-        show(ax, viz.draw_shapes([shape], (64, 64), width=256, turn=35), f"cubify{', smooth' * smooth}:\n{len(faces)} triangles")
+        show(
+            ax,
+            viz.draw_shapes([shape], (64, 64), width=256, turn=35),
+            f"cubify{', smooth' * smooth}:\n{len(faces)} triangles",
+        )
     points, normals = ops.sample_surface(jax.random.key(0), mesh, 1500)
     front = np.asarray(normals)[:, 2] < 0
     at = np.asarray(points)[front] * 28 + 32

@@ -8,16 +8,30 @@ import re
 from pathlib import Path
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Class, Docstring, Extension, NameResolutionError, Object
 from mkdocs.structure.files import File
 
-MODELS = Path(__file__).parents[1] / "jaxseg" / "models"
+ROOT = Path(__file__).parents[1]
+MODELS = ROOT / "jaxseg" / "models"
 ROLE = re.compile(r":(?:func|class|mod|data|meth|attr):`~?([\w.]+)`")
 SECTION = re.compile(r"(?:(?<=\. )|(?<=\.\n)|^)(Followed|Departs|Left out)\b", re.MULTILINE)
 
 
-class Roles(Extension):
-    """``:func:`roi_align``` becomes a link to what it names, seen from the module that says so."""
+class Docstrings(Extension):
+    """``:func:`roi_align``` becomes a link to what it names, seen from the module that says so; fields that have no
+    docstring of their own stand together below their class's, and not each under a heading.
+    """
+
+    def on_class_members(self, *, cls: Class, **_: Any) -> None:
+        lines = []
+        for name, member in list(cls.members.items()):
+            if not member.is_alias and not member.docstring:
+                if member.is_attribute and member.annotation and not name.startswith("_"):
+                    lines.append(f"{name}: {member.annotation}" + ("" if member.value is None else f" = {member.value}"))
+                cls.del_member(name)
+        if lines:
+            said = cls.docstring.value if cls.docstring else ""
+            cls.docstring = Docstring("\n".join([said, "", "```python", *lines, "```"]), parent=cls)
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring:
@@ -31,8 +45,8 @@ def _link(name: str, scope: Object | None) -> str:
     if scope is not None and not name.startswith("jaxseg."):
         try:
             target = scope.resolve(name)
-        except Exception:  # named from another module: shown as code
-            return f"`{name}`"
+        except NameResolutionError:  # the name of a file, too
+            target = f"{scope.path if scope.is_module else scope.module.path}.{name}"
     return f'<autoref optional identifier="{target}"><code>{name.split(".")[-1]}</code></autoref>'
 
 
@@ -53,8 +67,32 @@ def on_config(config: Any) -> Any:
     return config
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    return markdown.replace("<!-- departures -->", departures()) if "<!-- departures -->" in markdown else markdown
+def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
+    if page.file.src_uri == "departures.md":
+        return markdown.replace("<!-- departures -->", departures())
+    shown = re.search(r"^::: jaxseg\.(\w+)$", markdown, re.MULTILINE)
+    for name, path in hidden_by_files(shown[1]) if shown and page.file.src_uri.startswith("api/") else ():
+        if path != name:
+            markdown += f'\n\n<a id="{name}"></a>'
+            config.plugins["autorefs"].register_anchor(page, name, primary=True)
+        markdown += f"\n\n::: {path}\n"
+    return markdown
+
+
+def hidden_by_files(package: str) -> list[tuple[str, str]]:
+    """What a package gives under the name of a file, which is all that mkdocstrings sees of it: name, and full path."""
+    home = f"jaxseg.{package}"
+    source = ROOT / "jaxseg" / package / "__init__.py"
+    found = []
+    for node in ast.parse(source.read_text()).body if source.exists() else ():
+        for name in (alias.name for alias in node.names) if isinstance(node, ast.ImportFrom) else ():
+            module = node.module or ""
+            is_file = (ROOT / module.replace(".", "/") / f"{name}.py").exists()
+            if module.endswith(f".{name}") or (is_file and module != home):
+                found.append((f"{home}.{name}", f"{module}.{name}" + f".{name}" * is_file))
+            elif is_file:  # a module that is public itself
+                found.append((f"{home}.{name}",) * 2)
+    return found
 
 
 def model_names() -> list[str]:
