@@ -25,6 +25,7 @@ FIGURES = {
         pixels.pyramid_pooling,
         pixels.border_weights,
         pixels.localization_losses,
+        regions.questions,
         regions.cam,
         regions.proposals,
         regions.anchors,

@@ -17,6 +17,31 @@ from jaxseg.metrics import Shape
 RUNS = Path("runs")
 
 
+def questions() -> Any:
+    """One drawn scene, and its truth for each kind of task, as the library draws it."""
+    source = Shapes("val", size=(160, 160))
+    sample = source[40]
+    image, truth = sample["image"], sample["instances"]
+    names = [source.things[k - 1] for k in truth["classes"]]
+    boxes, masks, width = truth["boxes"], truth["masks"], 360
+    ids = np.max([mask * (len(source.stuff) + i + 1) for i, mask in enumerate(masks)], axis=0)
+    ids = np.where(ids, ids, sample["label"] + 1)
+    classes = [*range(len(source.stuff)), *(len(source.stuff) + truth["classes"] - 1)]
+    kinds = {"stuff": source.stuff, "things": source.things, "palette": source.palette}
+    panels = {
+        "a picture": image,
+        "what is every pixel?": viz.overlay(image, sample["label"], source.palette, alpha=0.8),
+        "what is there, and where?": viz.draw_instances(image, boxes, names=names, width=width),
+        "which pixels of it are whose?": viz.draw_instances(image, boxes, masks, width=width),
+        "where are its parts?": viz.draw_instances(image, boxes, keypoints=truth["keypoints"], width=width),
+        "all of it: things and stuff": viz.draw_segments(image, ids, classes, width=width, **kinds),
+    }
+    figure, axes = sheet(3, 2, height=2.6, width=7.4)
+    for ax, (name, picture) in zip(axes, panels.items()):
+        show(ax, picture, name)
+    return figure
+
+
 def cam() -> Any:
     """Where a classifier sees stars that has never seen a box: runs/cam_shapes, trained first if need be."""
     run = RUNS / "cam_shapes"

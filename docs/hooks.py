@@ -24,10 +24,13 @@ class Docstrings(Extension):
 
     def on_class_members(self, *, cls: Class, **_: Any) -> None:
         lines = []
+        cls.decorators.clear()  # of a dataclass griffe would make an __init__ without its fields
         for name, member in list(cls.members.items()):
             if not member.is_alias and not member.docstring:
                 if member.is_attribute and member.annotation and not name.startswith("_"):
-                    lines.append(f"{name}: {member.annotation}" + ("" if member.value is None else f" = {member.value}"))
+                    lines.append(
+                        f"{name}: {member.annotation}" + ("" if member.value is None else f" = {member.value}")
+                    )
                 cls.del_member(name)
         if lines:
             said = cls.docstring.value if cls.docstring else ""
@@ -74,7 +77,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     for name, path in hidden_by_files(shown[1]) if shown and page.file.src_uri.startswith("api/") else ():
         if path != name:
             markdown += f'\n\n<a id="{name}"></a>'
-            config.plugins["autorefs"].register_anchor(page, name, primary=True)
+            for known in {name, path.rsplit(".", 1)[0]}:
+                config.plugins["autorefs"].register_anchor(page, known, name, primary=True)
         markdown += f"\n\n::: {path}\n"
     return markdown
 
@@ -101,13 +105,16 @@ def model_names() -> list[str]:
 
 def departures() -> str:
     """Of each model file what its docstring says under "Departs" and "Left out", as one table."""
-    lines, silent = ["| file | what departs from the paper, or is left out |", "|---|---|"], []
+    tree = ast.parse((MODELS / "__init__.py").read_text()).body
+    papers = next(ast.literal_eval(n.value) for n in tree if isinstance(n, ast.Assign) and n.targets[0].id == "PAPERS")
+    lines, silent = ["| paper, file | what departs, or is left out |", "|---|---|"], []
     for name in model_names():
         text = ast.get_docstring(ast.parse((MODELS / f"{name}.py").read_text())) or ""
         said = [paragraph for paragraph in sections(text) if not paragraph.startswith("Followed")]
         if said:
             cell = "<br><br>".join(ROLE.sub(lambda found: _link(found[1], None), " ".join(s.split())) for s in said)
-            lines.append(f"| [{name}.py][jaxseg.models.{name}] | {cell.replace('|', chr(92) + '|')} |")
+            paper = papers.get(f"jaxseg.models.{name}", "")
+            lines.append(f"| {paper}<br>[{name}.py][jaxseg.models.{name}] | {cell.replace('|', chr(92) + '|')} |")
         else:
             silent.append(f"[{name}.py][jaxseg.models.{name}]")
     return "\n".join(lines) + f"\n\nThe docstrings of the others name none: {', '.join(silent)}."
