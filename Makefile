@@ -6,12 +6,13 @@ JOBS   ?= 2
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
+SITE   := $(VENV)/.docs
 # Bytecode is made when a module is first imported (most of what is installed never is), and kept, whatever the
 # environment says: tests start many processes, each of which would make it again, three seconds of Python.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)            ## train a small U-Net on built-in data and draw what it learnt
@@ -25,6 +26,9 @@ lint: $(TOOLS)            ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(SITE)            ## the documentation, in site/ (to search it: python3 -m http.server --directory site)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxseg needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,5 +39,9 @@ $(TOOLS): $(READY)
 	$(INSTALL) -e '.[$(EXTRAS)]'
 	touch $@
 
+$(SITE): $(READY)
+	$(INSTALL) -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

@@ -1,7 +1,7 @@
-"""The pictures of docs/crf.md: a network's predictions after 0, 1, 5 and 10 iterations of a dense CRF, and a
+"""The pictures of docs/families/crf.md: a network's predictions after 0, 1, 5 and 10 iterations of a dense CRF, and a
 photograph segmented by mean shift.
 
-``python benchmarks/crf_pictures.py --workdir RUN [--out docs] [--frames 4]``
+``python benchmarks/crf_pictures.py --workdir RUN [--out docs/pictures] [--frames 4]``
 
 RUN is a run of a semantic config; its ``crf.json`` is used where there is one. The photograph is that of scikit-learn,
 which the extra ``test`` installs.
@@ -63,7 +63,7 @@ def clusters() -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--frames", type=int, default=4)
     args = parser.parse_args()
     for name, draw in (("crf", lambda: refined(args.workdir, args.frames)), ("mean_shift", clusters)):

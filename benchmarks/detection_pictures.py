@@ -1,6 +1,6 @@
-"""The picture of docs/detection.md: what a trained detector finds in validation images, beside the truth.
+"""The picture of docs/benchmarks/detection.md: what a trained detector finds in validation images, beside the truth.
 
-``python -m benchmarks.detection_pictures --workdir RUN [--out docs/nuclei.jpg] [--images 10]``
+``python -m benchmarks.detection_pictures --workdir RUN [--out docs/pictures/nuclei.jpg] [--images 10]``
 
 RUN is a run of a detection config whose data are still there.
 """
@@ -33,7 +33,7 @@ def row(predictor: InstancePredictor, sample: dict) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("docs/nuclei.jpg"))
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures/nuclei.jpg"))
     parser.add_argument("--images", type=int, default=10)
     args = parser.parse_args()
     predictor = InstancePredictor.load(args.workdir)

@@ -2,7 +2,7 @@
 
     jaxseg train all_heads_shapes --workdir runs/all_heads_shapes
 
-Each head is a value in a dictionary; take one away, or add your own (docs/detection.md), and nothing else changes.
+Each head is a value in a dictionary; take one away, or add your own (docs/families/masks.md), and nothing else changes.
 
 Measured on 2 CPU cores, on 200 held-out pictures: box AP 0.847, mask AP 0.825, keypoint AP 0.826, captions' mean
 average precision 1.000 (METEOR 0.894, 47 % told to the last word), after 2000 steps of 16 pictures, about 25 minutes.

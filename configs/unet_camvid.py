@@ -6,8 +6,8 @@ Data: ``--root`` is a folder with ``train/`` and ``val/``, each ``images/`` and 
     jaxseg train unet_camvid --workdir runs/unet_camvid --root DIR --fast   # 180x240, for two CPU cores
 
 Measured: ``--fast`` on 2 CPU cores: val mIoU 0.580 (pixel accuracy 0.879, boundary F 0.572) after 5000 steps, in
-26 min 58 s from the command to the pictures, 6.5 images/s (docs/semantic.md has the classes, and overlays). Not yet at
-360x480.
+26 min 58 s from the command to the pictures, 6.5 images/s (docs/benchmarks/camvid.md has the classes, and overlays).
+Not yet at 360x480.
 """
 
 from functools import partial

@@ -9,7 +9,9 @@ from jax import lax
 from jaxseg.ops.boxes import box_ioa, box_iou
 from jaxseg.types import Array, JaxsegError
 
-POSITIVE, NEGATIVE, NEUTRAL = 1, 0, -1
+POSITIVE = 1
+NEGATIVE = 0
+NEUTRAL = -1
 _BOXES_AT_ONCE = 4  # so that memory is of the anchors and not of all pairs; more take longer to compile
 _TIE = 1 - 4e-7  # IoUs that differ by rounding alone are equal
 

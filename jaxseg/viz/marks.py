@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxseg.viz.overlay import INK, PAPER, to_uint8
 
-TRUTH, PREDICTION = (255, 255, 255), (255, 64, 32)
+TRUTH = (255, 255, 255)
+PREDICTION = (255, 64, 32)
 _RAMP = np.array([[32, 32, 160], [0, 160, 255], [96, 255, 128], [255, 224, 0], [224, 0, 0]], np.float32)
 
 

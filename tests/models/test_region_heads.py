@@ -1,4 +1,4 @@
-"""Heads that learn together, among them the one that docs/detection.md shows."""
+"""Heads that learn together, among them the one that docs/families/masks.md shows."""
 
 import pathlib
 import re
@@ -13,7 +13,7 @@ from jaxseg.nn import FPN, ResNet, ResNetFPN
 from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.recipes import SHAPES_RCNN
 
-DOCS = pathlib.Path(__file__).parents[2] / "docs" / "detection.md"
+DOCS = pathlib.Path(__file__).parents[2] / "docs" / "families" / "masks.md"
 
 
 def test_mask_keypoint_and_a_head_of_ones_own_learn_together():
