@@ -3,6 +3,7 @@
 jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ...]
 jaxseg eval --workdir DIR [--crf]
 jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
+jaxseg data list | prepare NAME [--data-dir DIR] [--from DIR] [--splits train,validation]
 jaxseg demo
 jaxseg models
 """
@@ -59,8 +60,10 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
         "demo": commands.demo,
         "models": commands.models,
         "env": commands.env,
+        "data list": commands.data_list,
+        "data prepare": commands.data_prepare,
     }
-    return run[known.command](known)
+    return run[f"data {known.data_command}" if known.command == "data" else known.command](known)
 
 
 @contextmanager
@@ -118,9 +121,26 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", "Train a small U-Net on built-in data and draw what it learnt: about two minutes on a CPU.")
     demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
     demo.add_argument("--tiny", action="store_true", help="a few steps only, to see that everything runs")
+    _data_commands(command("data", "Data sets: list, fetch and prepare published ones."))
     command("models", "List the models: paper, file, parameters, config.")
     command("env", "Tell what a report of a bug needs: versions, machine, devices.")
     return parser
+
+
+def _data_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    command("list", "List the data sets that can be prepared: size, licence, where they come from.")
+    prepare = command("prepare", "Fetch a published data set and write it as ArrayRecord; go on where it was stopped.")
+    prepare.add_argument("name", help="see: jaxseg data list")
+    prepare.add_argument("--data-dir", type=Path, help="where to ($TFDS_DATA_DIR, or ~/tensorflow_datasets)")
+    prepare.add_argument(
+        "--from", type=Path, metavar="DIR", dest="given", help="folder of archives that are here already, or unpacked"
+    )
+    prepare.add_argument("--splits", metavar="A,B", help="only these (all)")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -1,8 +1,9 @@
 """What each command of the command line does, from parsed arguments to files and printed lines."""
 
 from jaxseg.commands.about import env, models
+from jaxseg.commands.data_sets import data_list, data_prepare
 from jaxseg.commands.evaluation import evaluate
 from jaxseg.commands.prediction import predict
 from jaxseg.commands.training import demo, train
 
-__all__ = ["demo", "env", "evaluate", "models", "predict", "train"]
+__all__ = ["data_list", "data_prepare", "demo", "env", "evaluate", "models", "predict", "train"]
