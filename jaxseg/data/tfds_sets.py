@@ -68,8 +68,8 @@ def camvid_segnet(split: str = "train", *, data_dir: Path | None = None) -> Tfds
     return Tfds("camvid", split, CAMVID_CLASSES, value_map=values, data_dir=data_dir)
 
 
-def camvid_original(split: str = "all", *, groups: bool = False, data_dir: Path | None = None) -> Tfds:
-    """CamVid at 960x720, 31 classes, or with ``groups`` SegNet's 11. One split, ``all``."""
+def camvid_original(split: str = "frames", *, groups: bool = False, data_dir: Path | None = None) -> Tfds:
+    """CamVid at 960x720, 31 classes, or with ``groups`` SegNet's 11. One split, ``frames``."""
     if groups:
         return Tfds("camvid_original", split, CAMVID_CLASSES, value_map=CAMVID_GROUPS, data_dir=data_dir)
     return Tfds("camvid_original", split, CAMVID_ORIGINAL_CLASSES, data_dir=data_dir)

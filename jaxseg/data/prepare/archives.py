@@ -83,8 +83,9 @@ def unpack(path: Path, folder: Path, archive: Archive) -> None:
                 with target.open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
     except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise JaxsegError(
-            f"{path} is damaged ({error}); remove it and run this again: all else that was fetched is kept"
+            f"{path} is damaged ({reason}); remove it and run this again: all else that was fetched is kept"
         ) from error
     if not (partial / archive.holds).exists():
         raise JaxsegError(f"{path} has no {archive.inside}{archive.holds}; is it another archive of the same name?")

@@ -1,7 +1,7 @@
 """CamVid, video of driving through Cambridge: as SegNet's authors published it, and the original.
 
 ``camvid`` has 367, 101 and 233 frames of 480x360 and 11 classes; 11 in its files is void. ``camvid_original`` has all
-701 frames of 960x720 in one split ``all`` and 31 classes, its colours made indices (black, and any colour that is no
+701 frames of 960x720 in one split ``frames`` and 31 classes, its colours made indices (black, and any colour that is no
 class's, is void): it was published without a division into training and test.
 
 Brostow et al. 2008, "Segmentation and recognition using structure from motion point clouds"; no licence is named.
@@ -88,7 +88,7 @@ CAMVID_ORIGINAL = DataSet(
     "camvid",
     _PAGE,
     "none named",
-    {"all": (FRAMES, LABELS)},
+    {"frames": (FRAMES, LABELS)},
     original_contents,
     "camvid_original",
 )

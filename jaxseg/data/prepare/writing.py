@@ -1,12 +1,13 @@
 """Examples written as a TFDS data set: ArrayRecord, split by split, without TensorFlow."""
 
+import contextlib
 import fcntl
+import io
 import json
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +55,8 @@ def write(name: str, version: str, split: str, contents: Contents, data_dir: Pat
     builder = _builder(name, version, split, contents, scratch)
     tfds.disable_progress_bar()
     try:
-        builder.download_and_prepare()
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS tells things that mean nothing here
+            builder.download_and_prepare()
     except Exception as error:
         if isinstance(error, JaxsegError | OSError):
             raise
@@ -67,7 +69,7 @@ def write(name: str, version: str, split: str, contents: Contents, data_dir: Pat
     return builder.info.splits[split].num_examples
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(data_dir: Path, name: str) -> Iterator[None]:
     """One process at a time prepares a data set; another waits."""
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -94,14 +96,14 @@ def _builder(name: str, version: str, split: str, contents: Contents, data_dir: 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
             return {split: self._generate_examples()}
 
-        def _generate_examples(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
             yield from _examples(f"{name} {split}", contents)
 
     Prepared.name = name
     return Prepared(data_dir=os.fspath(data_dir), file_format="array_record")
 
 
-def _examples(title: str, contents: Contents) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _examples(title: str, contents: Contents) -> Iterator[tuple[int, dict[str, Any]]]:
     left_out = []
     with progress(title, len(contents.keys), "examples") as show:
         for done, key in enumerate(contents.keys):
@@ -109,7 +111,7 @@ def _examples(title: str, contents: Contents) -> Iterator[tuple[Any, dict[str, A
             if example is None:
                 left_out.append(str(key))
             else:
-                yield key, example
+                yield done, example
             show(done + 1)
     if left_out:
         text = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
