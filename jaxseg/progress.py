@@ -25,7 +25,7 @@ def progress(title: str, total: float | None = None, unit: str = "") -> Iterator
         unit: of what; "B" are bytes, written as kB, MB and GB.
     """
     console = Console(file=sys.stderr, soft_wrap=True)
-    columns = TextColumn("[bold]{task.description}"), BarColumn(bar_width=None), _Count(unit), TimeRemainingColumn()
+    columns = TextColumn("[bold]{task.description}"), BarColumn(), _Count(unit), TimeRemainingColumn(compact=True)
     bar = Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty())
     task = bar.add_task(title, total=total)
     begun = told = time.monotonic()
@@ -56,7 +56,7 @@ class _Count(ProgressColumn):
         whole = "" if task.total is None else f"/{_written(task.total, self.unit)}"
         name = "" if self.unit == "B" else f" {self.unit}"
         speed = "" if not task.speed else f"  {_written(task.speed, self.unit, 1)}/s"
-        return Text(f"{_written(task.completed, self.unit)}{whole}{name}{speed}")
+        return Text(f"{_written(task.completed, self.unit)}{whole}{name}{speed}", no_wrap=True)
 
 
 def _line(done: float, total: float | None, speed: float, unit: str) -> str:

@@ -33,14 +33,15 @@ def data_prepare(arguments: argparse.Namespace) -> int:
         close = difflib.get_close_matches(name, DATA_SETS, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(DATA_SETS)}"
         raise JaxsegError(f"no data set {name!r} that can be prepared; {hint}")
-    data_set, root = DATA_SETS[name], data_folder(arguments.data_dir)
+    data_set, root = DATA_SETS[name], data_folder(arguments.data_dir).resolve()
     splits = [part for part in (arguments.splits or "").split(",") if part]
     written = prepare(data_set, splits, data_dir=arguments.data_dir, given=arguments.given)
     for split, count in written.items():
         print(f"{split}: {'was there already' if count is None else f'{count} examples'}")
     print(f"{name} is in {root / name / data_set.version}; licence: {data_set.licence} ({data_set.page})")
-    if (root / "downloads" / data_set.source).is_dir():
-        print(f"its archives are in {root / 'downloads' / data_set.source}: remove them if you need the room")
+    downloads = root / "downloads" / data_set.source
+    if any(downloads.glob("*")):
+        print(f"its archives are in {downloads}: remove them if you need the room")
     reader, where = data_set.reader.split(",")[0], "" if arguments.data_dir is None else f", data_dir={str(root)!r}"
     print(f"in a config: jaxseg.data.{reader}({next(iter(written))!r}{where})")
     return 0

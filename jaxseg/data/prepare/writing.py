@@ -1,8 +1,8 @@
 """Examples written as a TFDS data set: ArrayRecord, split by split, without TensorFlow."""
 
 import contextlib
+import errno
 import fcntl
-import io
 import json
 import logging
 import os
@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
 from jaxseg.progress import progress
 from jaxseg.types import JaxsegError
 
+EXAMPLES_PER_FILE = 2000
 SEMANTIC = {
     "image": tfds.features.Image(shape=(None, None, 3)),
     "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
@@ -48,25 +51,34 @@ def prepared_splits(folder: Path) -> list[str]:
 def write(name: str, version: str, split: str, contents: Contents, data_dir: Path) -> int:
     """Write one split of ``DATA_DIR/NAME/VERSION``, beside those that are there; gives the number of examples.
 
-    It appears whole or not at all: what a killed process leaves is removed by the next.
+    It appears whole or not at all: what a killed process leaves is removed by the next. Examples are in an order drawn
+    by a fixed seed, so that a part of the split (``train[:10%]``) is one of all kinds.
     """
     scratch, folder = data_dir / f".{name}.part", data_dir / name / version
     shutil.rmtree(scratch, ignore_errors=True)
-    builder = _builder(name, version, split, contents, scratch)
-    tfds.disable_progress_bar()
+    scratch.mkdir()
+    identity = DatasetIdentity(
+        name=name, version=tfds.core.Version(version), data_dir=os.fspath(scratch), module_name=__name__
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity,
+        features=tfds.features.FeaturesDict(dict(contents.features)),
+        metadata=tfds.core.MetadataDict(contents.metadata) if contents.metadata else None,
+    )
+    # TFDS's builder would write every example twice, to shuffle them; its writer takes them in the order they come.
+    writer = tfds.core.SequentialWriter(info, EXAMPLES_PER_FILE, file_format="array_record")
+    writer.initialize_splits([split])
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS tells things that mean nothing here
-            builder.download_and_prepare()
-    except Exception as error:
-        if isinstance(error, JaxsegError | OSError):
-            raise
-        free = shutil.disk_usage(data_dir).free
-        if free < 1 << 26:  # the writer of records is not Python and does not raise OSError
-            raise OSError(28, "No space left on device", str(data_dir)) from error
+        for example in _examples(f"{name} {split}", contents):
+            writer.add_examples({split: [example]})
+        writer.close_all()
+    except RuntimeError as error:  # of the writer of records, which is not Python and has no OSError
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, "No space left on device", os.fspath(data_dir)) from error
         raise
-    _adopt(scratch / name / version, folder, split)
+    _adopt(scratch, folder, split)
     shutil.rmtree(scratch, ignore_errors=True)
-    return builder.info.splits[split].num_examples
+    return info.splits[split].num_examples
 
 
 @contextlib.contextmanager
@@ -79,40 +91,17 @@ def locked(data_dir: Path, name: str) -> Iterator[None]:
         yield
 
 
-def _builder(name: str, version: str, split: str, contents: Contents, data_dir: Path) -> Any:
-    """TFDS's builder of one split. The class is not registered: it is of this call only."""
-
-    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version(version)
-        pkg_dir_path: Any = None  # else TFDS looks for files beside this one
-
-        def _info(self) -> tfds.core.DatasetInfo:
-            return tfds.core.DatasetInfo(
-                builder=self,
-                features=tfds.features.FeaturesDict(dict(contents.features)),
-                metadata=tfds.core.MetadataDict(contents.metadata) if contents.metadata else None,
-            )
-
-        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            return {split: self._generate_examples()}
-
-        def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-            yield from _examples(f"{name} {split}", contents)
-
-    Prepared.name = name
-    return Prepared(data_dir=os.fspath(data_dir), file_format="array_record")
-
-
-def _examples(title: str, contents: Contents) -> Iterator[tuple[int, dict[str, Any]]]:
+def _examples(title: str, contents: Contents) -> Iterator[dict[str, Any]]:
     left_out = []
-    with progress(title, len(contents.keys), "examples") as show:
-        for done, key in enumerate(contents.keys):
-            example = contents.make(key)
+    order = np.random.default_rng(0).permutation(len(contents.keys))
+    with progress(title, len(order), "examples") as show:
+        for done, place in enumerate(order.tolist(), 1):
+            example = contents.make(contents.keys[place])
             if example is None:
-                left_out.append(str(key))
+                left_out.append(str(contents.keys[place]))
             else:
-                yield done, example
-            show(done + 1)
+                yield example
+            show(done)
     if left_out:
         text = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
         logging.getLogger("jaxseg").warning("%s: left out %d that can't be read (%s)", title, len(left_out), text)
