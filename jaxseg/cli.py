@@ -4,6 +4,7 @@ jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ..
 jaxseg eval --workdir DIR [--crf]
 jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
 jaxseg data list | prepare NAME [--data-dir DIR] [--from DIR] [--splits train,validation]
+jaxseg data inspect CONFIG_OR_PATH [--out DIR] | convert labelme DIR OUT.json | convert yolo DIR OUT.json
 jaxseg demo
 jaxseg models
 """
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code: 0, or 2 where the user can mend something."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command != "train":
+    own = known.command == "train" or getattr(known, "data_command", "") == "inspect"  # a config's own arguments
+    if rest and not own:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     _set_up_jax()
     try:
@@ -54,12 +56,15 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
 
     if known.command == "train":
         return commands.train(known, rest)
+    if known.command == "data" and known.data_command == "inspect":
+        return commands.data_inspect(known, rest)
     run = {
         "eval": commands.evaluate,
         "predict": commands.predict,
         "demo": commands.demo,
         "models": commands.models,
         "env": commands.env,
+        "data convert": commands.data_convert,
         "data list": commands.data_list,
         "data prepare": commands.data_prepare,
     }
@@ -121,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", "Train a small U-Net on built-in data and draw what it learnt: about two minutes on a CPU.")
     demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
     demo.add_argument("--tiny", action="store_true", help="a few steps only, to see that everything runs")
-    _data_commands(command("data", "Data sets: list, fetch and prepare published ones."))
+    _data_commands(command("data", "Data sets: prepare published ones, look at your own, convert."))
     command("models", "List the models: paper, file, parameters, config.")
     command("env", "Tell what a report of a bug needs: versions, machine, devices.")
     return parser
@@ -141,6 +146,24 @@ def _data_commands(parser: argparse.ArgumentParser) -> None:
         "--from", type=Path, metavar="DIR", dest="given", help="folder of archives that are here already, or unpacked"
     )
     prepare.add_argument("--splits", metavar="A,B", help="only these (all)")
+    inspect = command("inspect", "Tell what a data set holds and what is wrong with it, and draw some of it.")
+    inspect.add_argument(
+        "target", help="a config (with arguments as for train), a JSON of COCO's, or a folder: see the docs"
+    )
+    inspect.add_argument("--out", type=Path, default=Path("inspected"), help="folder for pictures (%(default)s)")
+    inspect.add_argument("--images", type=Path, metavar="DIR", help="the images of a JSON of COCO's")
+    inspect.add_argument("--classes", type=_words, default=(), metavar="A,B", help="classes of masks, in their order")
+    inspect.add_argument("--most", type=int, metavar="N", help="look at the first N images only")
+    inspect.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
+    convert = command("convert", "Write LabelMe's or YOLO's files as a JSON of COCO's.")
+    convert.add_argument("kind", choices=("labelme", "yolo"))
+    convert.add_argument("folder", type=Path, help="with a JSON beside each image; or with data.yaml")
+    convert.add_argument("out", type=Path, metavar="OUT.json")
+    convert.add_argument("--split", default="train", help="of YOLO's data.yaml (%(default)s)")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -3,7 +3,19 @@
 from jaxseg.commands.about import env, models
 from jaxseg.commands.data_sets import data_list, data_prepare
 from jaxseg.commands.evaluation import evaluate
+from jaxseg.commands.inspection import data_convert, data_inspect
 from jaxseg.commands.prediction import predict
 from jaxseg.commands.training import demo, train
 
-__all__ = ["data_list", "data_prepare", "demo", "env", "evaluate", "models", "predict", "train"]
+__all__ = [
+    "data_convert",
+    "data_inspect",
+    "data_list",
+    "data_prepare",
+    "demo",
+    "env",
+    "evaluate",
+    "models",
+    "predict",
+    "train",
+]
