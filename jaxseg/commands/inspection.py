@@ -90,6 +90,7 @@ def _files(target: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any],
     from jaxseg.data.coco import Coco
     from jaxseg.data.label_folder import label_folder
     from jaxseg.data.labelme import labelme_to_coco
+    from jaxseg.data.survey import Problem
     from jaxseg.data.yolo import yolo_splits, yolo_to_coco
 
     if target.is_file():
@@ -101,8 +102,11 @@ def _files(target: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any],
         writers = {split: yolo_to_coco(target, split) for split in yolo_splits(target)}
         return _converted(target, writers, arguments.out)
     if (target / "masks").is_dir():
-        source, problems = label_folder(target / "images", target / "masks", arguments.classes)
-        return {target.name: source}, problems
+        try:
+            source, problems = label_folder(target / "images", target / "masks", arguments.classes)
+        except JaxsegError as error:
+            return {}, [Problem(f"{target.name}: {error}", "")]
+        return {target.name: source}, [p._replace(what=f"{target.name}: {p.what}") for p in problems]
     if (target / "instances.json").is_file():
         images, file = target / "images", target / "instances.json"
         return {target.name: Coco(images, file)}, _coco_problems(target.name, file, images)
@@ -178,6 +182,7 @@ def _tell(part: str, found: Any, source: Any) -> None:
 def _draw(part: str, source: Any, found: Any, out: Path) -> Path | None:
     """A contact sheet of samples from all over the source, its truth drawn on them."""
     from jaxseg.data import write_png
+    from jaxseg.data.survey import has_labels
 
     good = [n for n, s in enumerate(found.seen) if not s.error]
     if not good:
@@ -188,7 +193,8 @@ def _draw(part: str, source: Any, found: Any, out: Path) -> Path | None:
     columns = ("image", "truth", "image ", "truth ")
     rows: list[dict[str, Any]] = [dict(zip(columns, panels[n : n + 4])) for n in range(0, len(panels), 4)]
     sheet = viz.contact_sheet(rows, source.classes, title=f"{part}: {len(found.seen)} images")
-    shown = sorted({int(k) for s in samples if "label" in s for k in np.unique(s["label"]) if k < len(source.classes)})
+    labels = [s["label"] for s in samples if "label" in s and has_labels(source)]
+    shown = sorted({int(k) for label in labels for k in np.unique(label) if k < len(source.classes)})
     if shown:
         sheet = viz.with_legend(sheet, source.classes, source.palette, shown)
     return write_png(out / f"{part}.png", sheet)
@@ -196,20 +202,25 @@ def _draw(part: str, source: Any, found: Any, out: Path) -> Path | None:
 
 def _truth(sample: dict[str, Any], source: Any) -> np.ndarray:
     """What is known of one sample, drawn on it."""
-    picture = sample["image"]
-    if "label" in sample:
+    from jaxseg.data.survey import categories_of, has_labels
+
+    picture, labelled = sample["image"], "label" in sample and has_labels(source)
+    if labelled:
         picture = viz.overlay(picture, sample["label"], source.palette)
     if "instances" in sample:
-        instances, things = sample["instances"], source.things
+        instances, things = sample["instances"], getattr(source, "things", source.classes)
+        names = [things[k - 1] for k in instances["classes"]]
+        if "tokens" in instances or things == ("region",):
+            names = [str(caption) for caption in instances["captions"]]
         picture = viz.draw_instances(
             picture,
             instances["boxes"],
-            None if "label" in sample else instances.get("masks"),
-            [things[k - 1] for k in instances["classes"]],
+            None if labelled else instances.get("masks"),
+            names,
             keypoints=instances.get("keypoints"),
             width=240,  # a panel of the sheet: names stay readable
         )
     text = next(iter(sample.get("captions", ())), "")
-    if np.ndim(sample.get("category", ())) == 0:
-        text = source.classes[int(sample["category"])]
+    if "category" in sample:
+        text = ", ".join(source.classes[k] for k in categories_of(sample["category"])) or "none of the classes"
     return viz.annotate(picture, text=text, width=240) if text else picture

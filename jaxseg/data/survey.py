@@ -64,17 +64,18 @@ def survey(source: Any, show: Callable[[int], None] = lambda done: None, most: i
     count = len(source) if most is None else min(most, len(source))
     if not count:
         raise JaxsegError("there is nothing in it: no samples; check the paths")
-    classes, things = tuple(source.classes), tuple(getattr(source, "things", ()))
+    classes, things = tuple(source.classes), tuple(getattr(source, "things", source.classes))
     seen = []
     with ThreadPoolExecutor(THREADS) as threads:
-        for one in threads.map(lambda place: look(source, place, len(classes), len(things)), range(count)):
+        for one in threads.map(lambda place: look(source, place), range(count)):
             seen.append(one)
             show(len(seen))
     return Survey(tuple(seen), classes, things)
 
 
-def look(source: Any, place: int, num_classes: int, num_things: int) -> Seen:
+def look(source: Any, place: int) -> Seen:
     """One sample."""
+    num_classes, num_things = len(source.classes), len(getattr(source, "things", source.classes))
     try:
         sample = source[place]
     except JaxsegError as error:
@@ -86,18 +87,29 @@ def look(source: Any, place: int, num_classes: int, num_things: int) -> Seen:
         (height, width),
         hashlib.sha256(np.ascontiguousarray(image).tobytes() + repr(image.shape).encode()).hexdigest(),
     )
-    if "label" in sample:
+    if "label" in sample and has_labels(source):
         labels = np.minimum(sample["label"].ravel().astype(np.int64), num_classes)  # all else is void
         seen = seen._replace(pixels=np.bincount(labels, minlength=num_classes + 1))
     if "captions" in sample:
         seen = seen._replace(captions=len(sample["captions"]))
-    if "category" in sample and np.ndim(sample["category"]) == 0:
-        seen = seen._replace(classes=np.array([int(sample["category"]) + 1]))
-    if "instances" in sample:
+    if "category" in sample:
+        seen = seen._replace(classes=categories_of(sample["category"]) + 1)
+    elif "instances" in sample:
         instances = sample["instances"]
         flaws = flaws_of(instances, (height, width), num_things)
         seen = seen._replace(classes=np.asarray(instances["classes"]), flaws=flaws)
     return seen
+
+
+def has_labels(source: Any) -> bool:
+    """Whether label maps are the source's own: where all its classes are of instances, they are of one beneath it."""
+    return tuple(source.classes) != tuple(getattr(source, "things", ()))
+
+
+def categories_of(category: Any) -> np.ndarray:
+    """Classes of a picture as a whole, from a class or from K numbers (:mod:`jaxseg.types`); none where unknown."""
+    category = np.asarray(category)
+    return np.flatnonzero(category == 1) if category.ndim else category[None][category[None] >= 0]
 
 
 def flaws_of(instances: dict[str, Any], size: tuple[int, int], num_things: int) -> tuple[str, ...]:
@@ -165,7 +177,7 @@ def class_counts(found: Survey) -> list[tuple[str, int, int, int]]:
         objects.update(() if classes is None else classes.tolist())
         with_object.update(() if classes is None else set(classes.tolist()))
     names = list(dict.fromkeys((*found.classes, *found.things)))
-    things = list(found.things or found.classes)
+    things = list(found.things)
     rows = []
     for name in names:
         k = found.classes.index(name) if name in found.classes else -1
@@ -185,7 +197,7 @@ def _unreadable(failed: Sequence[Seen]) -> list[Problem]:
     for errors in groups.values():
         first, _, rest = errors[0].partition(": ")
         more = tuple(e.partition(": ")[0] for e in errors)
-        text = f"{first}: {rest}" if len(errors) == 1 else f"{len(errors)} samples can't be used, the first since"
+        text = f"{first}: {rest}" if len(errors) == 1 else f"{len(errors)} samples can't be used"
         problems.append(Problem(text, "") if len(errors) == 1 else Problem(text, rest, more))
     return problems
 
@@ -197,7 +209,7 @@ def _absent(found: Survey) -> list[Problem]:
     if not counted or not absent or len(absent) == len(rows):
         return []
     text = f"{len(absent)} of {len(rows)} classes never appear"
-    return [Problem(text, "leave them out, or check the masks", absent, False)]
+    return [Problem(text, "meant? Check the annotation", absent, False)]
 
 
 def _images(count: int) -> str:
