@@ -1,8 +1,9 @@
 """LabelMe's files, a JSON beside each image, as one of COCO's.
 
-Shapes: ``polygon``, ``rectangle`` (two corners), ``circle`` (its middle and a point on it) and ``mask`` (a PNG in the
-rectangle of its two points, both of which are in it); shapes of one label and one ``group_id`` are parts of one object.
-Points and lines have no area and are left out. The format is what labelme 6 writes; nothing of it is needed to read it.
+Shapes: ``polygon``, ``rectangle`` (two corners), ``oriented_rectangle`` (four), ``circle`` (its middle and a point on
+it) and ``mask`` (a PNG in the rectangle of its two points, both of which are in it); shapes of one label and one
+``group_id`` are parts of one object. Points and lines have no area and are left out. The format is what labelme 6
+writes; nothing of it is needed to read it.
 """
 
 import base64
@@ -45,9 +46,10 @@ def labelme_to_coco(folder: str | os.PathLike) -> CocoWriter:
             writer.leave_out("files whose image is not there", path.name)
             continue
         size = size_of(image)
-        if size != (content["imageHeight"], content["imageWidth"]):
-            told = f"{content['imageHeight']}x{content['imageWidth']}"
-            raise JaxsegError(f"{path}: is of an image of {told} pixels, {image.name} has {size[0]}x{size[1]}")
+        told = content.get("imageHeight"), content.get("imageWidth")
+        if None not in told and told != size:
+            text = f"{path}: is of an image of {told[0]}x{told[1]} pixels, {image.name} has {size[0]}x{size[1]}"
+            raise JaxsegError(f"{text} (height x width); give the image that the shapes were drawn on")
         number = writer.image(os.path.relpath(image, root), size)
         for label, parts in _objects(content["shapes"], path, writer):
             writer.annotation(number, label, parts, size, str(path))
@@ -62,8 +64,7 @@ def _read(path: pathlib.Path) -> dict[str, Any] | None:
         raise JaxsegError(f"{path}: not a JSON file ({str(error)[:80]}); save it again, or move it away") from error
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         return None
-    wanted = {"imagePath": str, "imageHeight": int, "imageWidth": int}
-    wrong = [key for key, kind in wanted.items() if not isinstance(content.get(key), kind)]
+    wrong = [] if isinstance(content.get("imagePath"), str) else ["imagePath"]
     wrong += [
         f"shapes[{n}]"
         for n, s in enumerate(content["shapes"])
@@ -99,7 +100,7 @@ def _part(shape: dict[str, Any], where: str) -> Any:
         raise JaxsegError(f"{where}: its points are {str(shape['points'])[:60]}, expected pairs of numbers") from error
     if not np.isfinite(points).all():
         raise JaxsegError(f"{where}: has points that are not numbers; draw it again")
-    if kind == "polygon":
+    if kind in ("polygon", "oriented_rectangle"):
         return points if len(points) >= 3 else None
     if kind not in ("rectangle", "circle", "mask") or len(points) < 2:
         return None

@@ -103,7 +103,7 @@ def test_labelme(marked, tmp_path, capsys):
     ("change", "said"),
     [
         ({"imageHeight": 41}, r"0.json: is of an image of 41x52 pixels, 0.png has 40x52"),
-        ({"imageWidth": None}, r"0.json: imageWidth is missing or of another kind"),
+        ({"imagePath": None}, r"0.json: imagePath is missing or of another kind"),
         ({"shapes": [{"label": 3, "points": []}]}, r"shapes\[0\] is missing or of another kind"),
         ({"shapes": [shape("a", "polygon", [[1, 2], [3]])]}, r"shapes\[0\] \(a\): its points are"),
         ({"shapes": [shape("a", "mask", [[1, 2], [3, 4]], mask="!")]}, r"has no readable mask"),

@@ -62,7 +62,7 @@ def prepare(
     root, folder = data_folder(data_dir), Path(given) if given is not None else None
     downloads = root / "downloads" / data_set.source
     written: dict[str, int | None] = {}
-    with locked(root, data_set.name):
+    with locked(root, data_set.source):  # what is unpacked is shared
         there = prepared_splits(root / data_set.name / data_set.version)
         wanted = [split for split in data_set.archives if not splits or split in splits]
         missing = [split for split in wanted if split not in there]

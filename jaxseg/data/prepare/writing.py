@@ -83,7 +83,7 @@ def write(name: str, version: str, split: str, contents: Contents, data_dir: Pat
 
 @contextlib.contextmanager
 def locked(data_dir: Path, name: str) -> Iterator[None]:
-    """One process at a time prepares a data set; another waits."""
+    """One process at a time prepares what is called ``name``; another waits."""
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / f".{name}.lock"
     with path.open("w") as file:
