@@ -9,26 +9,9 @@ from tempfile import TemporaryDirectory
 from jaxseg.types import JaxsegError
 
 
-def weights(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """List, show, fetch, import, pack, unpack or push weights."""
-    if arguments.action == "list":
-        _list()
-    elif arguments.action == "show":
-        _show(arguments.weights)
-    elif arguments.action == "fetch":
-        print(_fetched(arguments.weights))
-    elif arguments.action == "import":
-        _import(arguments, overrides)
-    elif arguments.action == "pack":
-        print(_told(_packed(arguments, _out(arguments))))
-    elif arguments.action == "unpack":
-        _unpack(arguments)
-    else:
-        _push(arguments)
-    return 0
-
-
-def _list() -> None:
+def weights_list(arguments: argparse.Namespace) -> int:
+    """Two tables: what is part of jaxseg, and what others have published."""
+    del arguments
     from rich.console import Console
     from rich.table import Table
 
@@ -50,11 +33,14 @@ def _list() -> None:
     console = Console(width=max(160, os.get_terminal_size().columns if os.isatty(1) else 0))
     console.print(ours)
     console.print(theirs)
+    return 0
 
 
-def _show(name: str) -> None:
+def weights_show(arguments: argparse.Namespace) -> int:
+    """What weights tell of themselves, a line each."""
     from jaxseg.weights import PUBLISHED, packed
 
+    name = arguments.weights
     if name in PUBLISHED:
         entry = PUBLISHED[name]
         told = {"address": entry.url, **entry.card._asdict(), "classes": entry.preset.classes}
@@ -67,15 +53,20 @@ def _show(name: str) -> None:
     for key, value in told.items():
         if value not in ("", None):
             print(f"{key}: {value}")
+    return 0
 
 
-def _fetched(name: str) -> Path:
+def weights_fetch(arguments: argparse.Namespace) -> int:
+    """Where the file is, which is fetched if it is not here yet."""
     from jaxseg.weights import PUBLISHED, fetch, packed
 
-    return fetch(name) if name in PUBLISHED else packed.packed_file(name)
+    name = arguments.weights
+    print(fetch(name) if name in PUBLISHED else packed.packed_file(name))
+    return 0
 
 
-def _import(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def weights_import(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Another library's weights as a file of ours, for the network of a config."""
     import jax
 
     from jaxseg import config
@@ -94,6 +85,13 @@ def _import(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     )
     what = pack.about(file, overrides, card={"from": Path(arguments.weights).name, **_card(arguments)})
     print(_told(packed.write_packed(out, variables, what)))
+    return 0
+
+
+def weights_pack(arguments: argparse.Namespace) -> int:
+    """A run as one file."""
+    print(_told(_packed(arguments, _out(arguments))))
+    return 0
 
 
 def _packed(arguments: argparse.Namespace, out: Path) -> Path:
@@ -102,15 +100,18 @@ def _packed(arguments: argparse.Namespace, out: Path) -> Path:
     return pack(arguments.workdir, out, arguments.checkpoint, card=_card(arguments))
 
 
-def _unpack(arguments: argparse.Namespace) -> None:
+def weights_unpack(arguments: argparse.Namespace) -> int:
+    """A run's folder, to be read before it is used."""
     from jaxseg.train.pack import unpack
     from jaxseg.weights import packed
 
     workdir = unpack(packed.packed_file(arguments.weights), arguments.workdir)
     print(f"see {workdir / 'config.py'}, which is run by: jaxseg predict photo.jpg --workdir {workdir}")
+    return 0
 
 
-def _push(arguments: argparse.Namespace) -> None:
+def weights_push(arguments: argparse.Namespace) -> int:
+    """A run or a file to the Hub; prints its address there."""
     from jaxseg.weights import hub, packed
 
     if (arguments.workdir is None) == (arguments.weights is None):
@@ -119,6 +120,7 @@ def _push(arguments: argparse.Namespace) -> None:
         made = arguments.weights is None
         file = _packed(arguments, Path(folder, hub.FILE)) if made else packed.packed_file(arguments.weights)
         print(hub.push(file, arguments.repository, private=arguments.private))
+    return 0
 
 
 def _card(arguments: argparse.Namespace) -> dict[str, str]:

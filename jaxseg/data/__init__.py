@@ -2,7 +2,7 @@
 needed.
 """
 
-from jaxseg.data.captions import Vocabulary, WithTokens, caption_truth
+from jaxseg.data.captions import PictureCaptions, Vocabulary, WithTokens, caption_truth
 from jaxseg.data.coco import Coco, coco_truth, to_coco
 from jaxseg.data.crops import ObjectCrop, PixelWindow, regions
 from jaxseg.data.cutouts import Cutouts
@@ -23,11 +23,26 @@ from jaxseg.data.selective_search import selective_search
 from jaxseg.data.shapes import Shapes
 from jaxseg.data.solids import Solids
 from jaxseg.data.split import Subset, split
-from jaxseg.data.tfds import COCO_CLASSES, Tfds, cityscapes, coco_instances, oxford_iiit_pet
+from jaxseg.data.tfds import Tfds
+from jaxseg.data.tfds_sets import (
+    TfdsPanoptic,
+    ade20k,
+    camvid_original,
+    camvid_segnet,
+    cityscapes,
+    coco_captions,
+    coco_instances,
+    coco_keypoints,
+    coco_panoptic,
+    oxford_iiit_pet,
+    oxford_iiit_pet_breeds,
+    voc_segmentation,
+)
 from jaxseg.data.transforms import Augment, ByAspect, Pad, Resize, apply_warp
 from jaxseg.data.visual_genome import VisualGenome
 from jaxseg.data.voc import VOC_CLASSES, Voc
 from jaxseg.metrics.labels import check_labels
+from jaxseg.names import COCO_THINGS as COCO_CLASSES
 
 __all__ = [
     "CAMVID_CLASSES",
@@ -44,6 +59,7 @@ __all__ = [
     "MainObject",
     "ObjectCrop",
     "Pad",
+    "PictureCaptions",
     "Pix3D",
     "PixelWindow",
     "Present",
@@ -54,25 +70,33 @@ __all__ = [
     "Solids",
     "Subset",
     "Tfds",
+    "TfdsPanoptic",
     "VisualGenome",
     "Voc",
     "Vocabulary",
     "WithBackground",
     "WithTokens",
+    "ade20k",
     "apply_warp",
     "best_proposals",
     "camvid",
+    "camvid_original",
+    "camvid_segnet",
     "caption_truth",
     "check_labels",
     "cityscapes",
     "class_frequencies",
+    "coco_captions",
     "coco_instances",
+    "coco_keypoints",
+    "coco_panoptic",
     "coco_truth",
     "crop_masks",
     "edge_proposals",
     "eval_batches",
     "graph_segmentation",
     "oxford_iiit_pet",
+    "oxford_iiit_pet_breeds",
     "pad_instances",
     "panoptic_truth",
     "prefetch_to_device",
@@ -85,6 +109,7 @@ __all__ = [
     "tight_boxes",
     "to_coco",
     "train_batches",
+    "voc_segmentation",
     "warp_region",
     "write_coco_panoptic",
     "write_mesh",

@@ -138,6 +138,33 @@ class WithTokens:
         return {**sample, "instances": {**instances, **changed}}
 
 
+@dataclasses.dataclass(frozen=True)
+class PictureCaptions:
+    """A source of captioned pictures (``captions``: COCO's) as one of regions: of each picture ``count`` samples, each
+    with one region, all of the picture, and one of its captions."""
+
+    source: Any
+    count: int = 5
+
+    things = ("region",)
+    classes = ("region",)
+    palette = np.array([[230, 57, 70]], np.uint8)
+
+    def __len__(self) -> int:
+        return self.count * len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.source[index // self.count]
+        height, width = sample["image"].shape[:2]
+        captions = sample["captions"][index % self.count % max(len(sample["captions"]), 1) :][:1]
+        instances = {
+            "boxes": np.array([[0, 0, width, height]] * len(captions), np.float32).reshape(-1, 4),
+            "classes": np.ones(len(captions), np.int32),
+            "captions": np.array(captions, dtype=object),
+        }
+        return {**{k: v for k, v in sample.items() if k != "captions"}, "instances": instances}
+
+
 def caption_truth(source: Any, index: int) -> tuple[np.ndarray, list[str]]:
     """Boxes [N, 4] and captions of one image of a source: its own ``regions(index)`` where it has that, which reads no
     image, else its sample's."""

@@ -125,9 +125,7 @@ class Coco:
     @property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
         """Keypoints that change places in a mirror, by their names: ``left_x`` and ``right_x``."""
-        names = self.keypoint_names
-        other = {n: "right" + n[4:] for n in names if n.startswith("left")}
-        return tuple((names.index(left), names.index(right)) for left, right in other.items() if right in names)
+        return mirrored(self.keypoint_names)
 
     @functools.cached_property
     def has_masks(self) -> bool:
@@ -187,18 +185,30 @@ class Coco:
 
     def _keypoints(self, annotations: list[dict[str, Any]]) -> np.ndarray:
         """[N, P, 3] float32; zeros for annotations without."""
+        points = [self.points_of(a) for a in annotations]
+        return from_coco_points(np.array(points, np.float32).reshape(-1, len(self.keypoint_names), 3))
+
+    def points_of(self, annotation: dict[str, Any]) -> np.ndarray:
+        """An annotation's keypoints as COCO has them, [P, 3] float32; zeros where it has none."""
         count = len(self.keypoint_names)
-        out = np.zeros((len(annotations), count, 3), np.float32)
-        for n, a in enumerate(annotations):
-            given = as_numbers(a.get("keypoints") or [0] * 3 * count)
-            if given.shape != (3 * count,) or not np.isfinite(given).all():
-                raise JaxsegError(
-                    f"{os.fspath(self.annotations)}: annotation {a['id']} has {given.size} numbers of keypoints, "
-                    f"expected {3 * count}: x, y and visibility of {count}"
-                )
-            points = given.reshape(count, 3)
-            out[n] = np.where(points[:, 2:] > 0, points + np.array([0.5, 0.5, 0], np.float32), 0)
-        return out
+        given = as_numbers(annotation.get("keypoints") or [0] * 3 * count)
+        if given.shape != (3 * count,) or not np.isfinite(given).all():
+            raise JaxsegError(
+                f"{os.fspath(self.annotations)}: annotation {annotation['id']} has {given.size} numbers of keypoints, "
+                f"expected {3 * count}: x, y and visibility of {count}"
+            )
+        return given.reshape(count, 3).astype(np.float32)
+
+
+def mirrored(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Places of the keypoints ``left_x`` and ``right_x``, which change in a mirror."""
+    other = {n: "right" + n[4:] for n in names if n.startswith("left")}
+    return tuple((names.index(left), names.index(right)) for left, right in other.items() if right in names)
+
+
+def from_coco_points(points: np.ndarray) -> np.ndarray:
+    """COCO's keypoints ``[..., 3]``, counted from pixel centres, as ours: half a pixel more, 0 where not marked."""
+    return np.where(points[..., 2:] > 0, points + np.array([0.5, 0.5, 0], np.float32), np.float32(0))
 
 
 def _distinct(categories: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def read_index(
 ) -> Index:
     """Read, check and sort a COCO JSON. Arguments and errors as in :class:`jaxseg.data.Coco`."""
     path = os.fspath(file)
-    content = _load(path)
+    content = load_json(path)
     captions = any("caption" in a for a in _list(content, "annotations", path)[:1] if isinstance(a, dict))
     images = _entries(content, "images", _IMAGE, path)
     annotations = _entries(content, "annotations", _CAPTION if captions else _OBJECT, path)
@@ -71,7 +71,8 @@ def area_of(annotation: dict[str, Any]) -> float:
     return float(annotation.get("area", width * height))
 
 
-def _load(path: str) -> dict[str, Any]:
+def load_json(path: str) -> dict[str, Any]:
+    """The object that a JSON file holds. Raises JaxsegError where it holds none."""
     if not os.path.isfile(path):
         raise JaxsegError(f"{path}: no such file of annotations; check the path")
     try:

@@ -102,24 +102,7 @@ def write_png(path: str | os.PathLike, array: np.ndarray, *, palette: np.ndarray
     appears whole or not at all.
     """
     path = pathlib.Path(path)
-    array = np.asarray(array)
-    rgb = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
-    grey = array.ndim == 2 and array.dtype.kind in "iub"
-    if not (rgb or grey) or array.size == 0 or int(array.min()) < 0 or int(array.max()) > 65535:
-        raise JaxsegError(
-            f"{os.fspath(path)}: cannot save {array.dtype} {list(array.shape)} as PNG; "
-            "give uint8 [H, W, 3], or integers 0..65535 [H, W]"
-        )
-    if rgb:
-        image = Image.fromarray(array)
-    elif int(array.max()) > 255:
-        image = Image.fromarray(array.astype(np.uint16))
-    else:
-        image = Image.fromarray(array.astype(np.uint8))
-        if palette is not None:
-            colours = np.zeros((256, 3), np.uint8)
-            colours[: len(palette)] = palette
-            image.putpalette(colours.tobytes())
+    image = _png(array, palette, os.fspath(path))
     partial = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +114,34 @@ def write_png(path: str | os.PathLike, array: np.ndarray, *, palette: np.ndarray
             f"{path} can't be written: {error.strerror or error}; free some space or choose another folder"
         ) from error
     return path
+
+
+def png_bytes(array: np.ndarray) -> bytes:
+    """What :func:`write_png` would write."""
+    file = io.BytesIO()
+    _png(array, None, "png_bytes").save(file, format="PNG", compress_level=PNG_LEVEL)
+    return file.getvalue()
+
+
+def _png(array: np.ndarray, palette: np.ndarray | None, name: str) -> Image.Image:
+    array = np.asarray(array)
+    rgb = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
+    grey = array.ndim == 2 and array.dtype.kind in "iub"
+    if not (rgb or grey) or array.size == 0 or int(array.min()) < 0 or int(array.max()) > 65535:
+        raise JaxsegError(
+            f"{name}: cannot save {array.dtype} {list(array.shape)} as PNG; "
+            "give uint8 [H, W, 3], or integers 0..65535 [H, W]"
+        )
+    if rgb:
+        return Image.fromarray(array)
+    if int(array.max()) > 255:
+        return Image.fromarray(array.astype(np.uint16))
+    image = Image.fromarray(array.astype(np.uint8))
+    if palette is not None:
+        colours = np.zeros((256, 3), np.uint8)
+        colours[: len(palette)] = palette
+        image.putpalette(colours.tobytes())
+    return image
 
 
 def _opened(file: str | os.PathLike | bytes, name: str, max_pixels: int) -> Image.Image:

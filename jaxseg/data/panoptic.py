@@ -21,7 +21,7 @@ from jaxseg.metrics.panoptic import Panoptic
 from jaxseg.types import VOID, JaxsegError
 
 
-class _StuffAndThings:
+class StuffAndThings:
     """What follows of the names of ``stuff`` and ``things``."""
 
     stuff: Any
@@ -39,7 +39,7 @@ class _StuffAndThings:
 
 
 @dataclasses.dataclass(frozen=True)
-class CocoPanoptic(_StuffAndThings):
+class CocoPanoptic(StuffAndThings):
     """A source of COCO's panoptic format: a JSON, PNGs whose colours are ids (``R + 256 G + 256^2 B``, 0 unknown), and
     the images.
 
@@ -106,6 +106,10 @@ class CocoPanoptic(_StuffAndThings):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def entry(self, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The JSON's entries of one image and of its segments."""
+        return self._entries[index]
+
     def panoptic(self, index: int) -> Panoptic:
         """The truth of one image, without reading the image."""
         _, entry = self._entries[index]
@@ -169,7 +173,7 @@ def panoptic_truth(source: Any, index: int) -> Panoptic:
 
 
 @dataclasses.dataclass(frozen=True)
-class WithBackground(_StuffAndThings):
+class WithBackground(StuffAndThings):
     """A source of instances as a panoptic one: what is no thing is of one class of stuff, ``background``."""
 
     source: Any

@@ -1,44 +1,32 @@
 """Data sets of TensorFlow Datasets, read without TensorFlow.
 
-Reading needs the data set prepared as ArrayRecord, the one TFDS format with random access; preparing most
-stock sets does need TensorFlow (``pip install 'jaxseg[prepare]'``) and is done once, anywhere. Images are
-decoded by :mod:`jaxseg.data.images`, not by TFDS, whose results depend on which decoder happens to be
-installed.
+Reading needs the data set prepared as ArrayRecord, the one TFDS format with random access: ``jaxseg data prepare`` does
+so for the sets of ``jaxseg data list``, without TensorFlow; most others need it (``pip install 'jaxseg[prepare]'``) and
+are prepared once, anywhere. Functions for known sets are in :mod:`jaxseg.data.tfds_sets`. Images are decoded by
+:mod:`jaxseg.data.images`, not by TFDS, whose results depend on which decoder happens to be installed.
 """
 
 import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 
+from jaxseg.data.coco import from_coco_points, mirrored
 from jaxseg.data.cutouts import Cutouts
 from jaxseg.data.folder import spread_colors, to_labels
 from jaxseg.data.images import MAX_PIXELS, ColorMap, read_image, read_mask
 from jaxseg.metrics.rle import decode_rle
-from jaxseg.types import VOID, JaxsegError
+from jaxseg.types import JaxsegError
 
-PET_CLASSES = ("pet", "background", "outline")
-CITYSCAPES_CLASSES = (
-    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
-    *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+PREPARABLE = (
+    *("voc_segmentation", "coco_instances", "coco_keypoints", "coco_captions", "coco_panoptic", "ade20k", "camvid"),
+    *("camvid_original", "oxford_iiit_pet"),
 )
-COCO_CLASSES = (
-    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
-    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
-    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
-    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
-    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
-    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
-    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
-    *("microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear"),
-    *("hair drier", "toothbrush"),
-)
-_CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-CITYSCAPES_TRAIN_IDS = dict.fromkeys(range(256), VOID) | {i: k for k, i in enumerate(_CITYSCAPES_LABEL_IDS)}
-"""trainId of every labelId (Cityscapes' own labels.py): 19 classes, the rest void."""
+"""Sets that ``jaxseg data prepare`` knows; its own list would bring in more than reading needs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +44,10 @@ class Tfds:
             ``label``, or None. It becomes ``instances``: ``boxes`` [N, 4] xyxy in pixels, ``classes`` [N]
             from 1, ``crowd`` [N] bool where the data set has ``is_crowd``, and ``masks``
             (:class:`jaxseg.data.Cutouts`) where it has ``rle``, COCO's strings of run lengths.
+        keypoint_names: of the P keypoints that each object has as ``keypoints`` (COCO's numbers): ``keypoints``
+            [N, P, 3] of the instances, with ``flip_pairs``.
+        captions_key: a sequence of texts, which become ``captions``, a tuple of strings; or None.
+        category_key: a class label, which becomes ``category``, int32; or None.
         value_map: class of each value in the mask (every value must be in it; 255 for void).
         data_dir: where TFDS keeps prepared data; by default ``$TFDS_DATA_DIR`` or
             ``~/tensorflow_datasets``.
@@ -76,6 +68,9 @@ class Tfds:
     image_key: str = "image"
     mask_key: str | None = "segmentation_mask"
     boxes_key: str | None = None
+    keypoint_names: tuple[str, ...] = ()
+    captions_key: str | None = None
+    category_key: str | None = None
     value_map: ColorMap | None = dataclasses.field(default=None, hash=False)
     data_dir: str | os.PathLike | None = None
     max_pixels: int = MAX_PIXELS
@@ -89,27 +84,10 @@ class Tfds:
             )
 
     @functools.cached_property
-    def _records(self) -> Any:
-        import tensorflow_datasets as tfds  # here, so that `import jaxseg.data` stays light
-
-        builder = tfds.builder_from_directory(_prepared_folder(self.name, self.data_dir))
-        stored = builder.info.file_format
-        if stored is None or stored.value != "array_record":
-            kind = "unknown" if stored is None else stored.value
-            raise JaxsegError(f"{self.name}: prepared as {kind}, expected array_record; {_how(self.name)}")
-        if self.split.split("[")[0] not in builder.info.splits:
-            there = ", ".join(builder.info.splits)
-            raise JaxsegError(f"{self.name}: no split {self.split!r}; it has {there}")
-        decoders: dict[str, Any] = {}
-        for key in filter(None, (self.image_key, self.mask_key)):
-            feature = _feature(builder.info.features, key, self.name)
-            if isinstance(feature, tfds.features.Image):
-                *outer, last = key.split("/")
-                inner = functools.reduce(lambda d, k: d.setdefault(k, {}), outer, decoders)
-                inner[last] = tfds.decode.SkipDecoding()
-        if self.boxes_key:
-            _feature(builder.info.features, self.boxes_key, self.name)
-        return cast(Any, builder).as_data_source(self.split, decoders=decoders)
+    def records(self) -> Any:
+        """TFDS's records, the image and the mask of each still encoded."""
+        keys = self.image_key, self.mask_key, self.boxes_key, self.captions_key, self.category_key
+        return open_records(self.name, self.split, [k for k in keys if k], self.data_dir)
 
     @property
     def things(self) -> tuple[str, ...]:
@@ -122,10 +100,10 @@ class Tfds:
         return spread_colors(len(self.classes))
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        record = self._records[index]
+        record = self.records[index]
         name = f"{self.name}/{self.split}/{index}"
         image = _value(record, self.image_key)
         if isinstance(image, bytes):
@@ -139,7 +117,11 @@ class Tfds:
                     "leave the record out, or prepare the data set again"
                 )
         if self.boxes_key:
-            sample["instances"] = _instances(_value(record, self.boxes_key), image.shape[:2], name)
+            sample["instances"] = self._instances(_value(record, self.boxes_key), image.shape[:2], name)
+        if self.captions_key:
+            sample["captions"] = tuple(text.decode() for text in _value(record, self.captions_key))
+        if self.category_key:
+            sample["category"] = np.int32(_value(record, self.category_key))
         return sample | ({"image_id": int(record["image/id"])} if "image/id" in record else {})
 
     def _label(self, mask: bytes | np.ndarray, name: str) -> np.ndarray:
@@ -149,50 +131,47 @@ class Tfds:
             indices = np.asarray(mask).squeeze(-1) if np.ndim(mask) == 3 else np.asarray(mask)
         return to_labels(indices, len(self.classes), allow_0_255=self.value_map is not None, where=name)
 
-
-def oxford_iiit_pet(split: str = "train", *, data_dir: str | os.PathLike | None = None, outline: bool = True) -> Tfds:
-    """Oxford-IIIT Pet, the trimap's 1..3 as classes 0..2: pet, background, outline.
-
-    With ``outline=False`` there are two classes, and the outline, which the annotators left undecided, is
-    void.
-    """
-    values = {1: 0, 2: 1, 3: 2 if outline else VOID}
-    return Tfds(
-        "oxford_iiit_pet",
-        split,
-        PET_CLASSES if outline else PET_CLASSES[:2],
-        value_map=values,
-        data_dir=data_dir,
-    )
+    def _instances(self, objects: Any, size: tuple[int, int], name: str) -> dict[str, Any]:
+        listed = as_lists(objects, ("bbox", "label"))
+        instances = _instances(listed, size, name)
+        if self.keypoint_names:
+            points = np.asarray(listed.get("keypoints", ()), np.float32).reshape(-1, len(self.keypoint_names), 3)
+            instances |= {"keypoints": from_coco_points(points), "flip_pairs": mirrored(self.keypoint_names)}
+        return instances
 
 
-def cityscapes(split: str = "train", *, data_dir: str | os.PathLike | None = None) -> Tfds:
-    """Cityscapes, fine annotation, its labelIds as the 19 trainIds and void."""
-    return Tfds(
-        "cityscapes/semantic_segmentation",
-        split,
-        CITYSCAPES_CLASSES,
-        image_key="image_left",
-        mask_key="segmentation_label",
-        value_map=CITYSCAPES_TRAIN_IDS,
-        data_dir=data_dir,
-    )
+def open_records(name: str, split: str, keys: Sequence[str], data_dir: str | os.PathLike | None) -> Any:
+    """A prepared data set's records; images under ``keys`` stay encoded. Errors as in :class:`Tfds`."""
+    import tensorflow_datasets as tfds  # here, so that `import jaxseg.data` stays light
+
+    builder = tfds.builder_from_directory(_prepared_folder(name, data_dir))
+    stored = builder.info.file_format
+    if stored is None or stored.value != "array_record":
+        kind = "unknown" if stored is None else stored.value
+        raise JaxsegError(f"{name}: prepared as {kind}, expected array_record; {_how(name)}")
+    if split.split("[")[0] not in builder.info.splits:
+        there = ", ".join(builder.info.splits)
+        raise JaxsegError(f"{name}: no split {split!r}; it has {there}")
+    decoders: dict[str, Any] = {}
+    for key in keys:
+        if isinstance(_feature(builder.info.features, key, name), tfds.features.Image):
+            *outer, last = key.split("/")
+            inner = functools.reduce(lambda d, k: d.setdefault(k, {}), outer, decoders)
+            inner[last] = tfds.decode.SkipDecoding()
+    return cast(Any, builder).as_data_source(split, decoders=decoders)
 
 
-def coco_instances(
-    split: str = "train", *, data_dir: str | os.PathLike | None = None, things: tuple[str, ...] = COCO_CLASSES
-) -> Tfds:
-    """COCO with its instance masks, as :func:`jaxseg.data.coco_builder.prepare_coco` wrote it; ``things`` are the names
-    of its categories, in the order of their ids."""
-    return Tfds("coco_instances", split, things, mask_key=None, boxes_key="objects", data_dir=data_dir)
+def data_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """Where TFDS keeps prepared data: ``data_dir``, or ``$TFDS_DATA_DIR``, or ``~/tensorflow_datasets``."""
+    home = os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets"
+    return pathlib.Path(data_dir if data_dir is not None else home)
 
 
 def _prepared_folder(name: str, data_dir: str | os.PathLike | None) -> str:
     """The folder of the newest (or the named) version, found without the data set's own code."""
     if (pathlib.Path(name) / "dataset_info.json").is_file():
         return name
-    home = os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets"
-    root = pathlib.Path(data_dir if data_dir is not None else home)
+    root = data_folder(data_dir)
     stem, _, version = name.partition(":")
     found = [p.parent for p in (root / stem).glob(f"{version or '*'}/dataset_info.json")]
     if found:
@@ -205,6 +184,8 @@ def _prepared_folder(name: str, data_dir: str | os.PathLike | None) -> str:
 
 def _how(name: str) -> str:
     """The mend for a data set that is not there, or not in a form that can be read."""
+    if name.split(":")[0] in PREPARABLE:
+        return f"prepare it once: jaxseg data prepare {name.split(':')[0]} --data-dir DIR, and give data_dir=DIR"
     return (
         "prepare it once: pip install 'jaxseg[prepare]', then "
         'python -c "import tensorflow_datasets as tfds; '
@@ -227,11 +208,15 @@ def _value(record: dict[str, Any], key: str) -> Any:
     return functools.reduce(lambda inner, part: inner[part], key.split("/"), record)
 
 
-def _instances(objects: Any, size: tuple[int, int], name: str) -> dict[str, Any]:
-    """TFDS's sequence of objects (a dict of lists, or a list of dicts; empty ones have lost their shape)."""
-    if not isinstance(objects, dict):
-        keys = objects[0].keys() if objects else ("bbox", "label")
-        objects = {k: [o[k] for o in objects] for k in keys}
+def as_lists(objects: Any, keys: Sequence[str]) -> dict[str, Any]:
+    """TFDS's sequence of objects (a dict of lists, or a list of dicts; empty ones have lost their shape) by key."""
+    if isinstance(objects, dict):
+        return objects
+    keys = list(objects[0]) if objects else keys
+    return {k: [o[k] for o in objects] for k in keys}
+
+
+def _instances(objects: dict[str, Any], size: tuple[int, int], name: str) -> dict[str, Any]:
     y1, x1, y2, x2 = np.asarray(objects["bbox"], np.float32).reshape(-1, 4).T
     height, width = size
     out: dict[str, Any] = {

@@ -11,12 +11,9 @@ import numpy as np
 
 from jaxseg.data.folder import spread_colors
 from jaxseg.data.images import MAX_PIXELS, read_image
+from jaxseg.names import VOC as VOC_CLASSES
 from jaxseg.types import JaxsegError
 
-VOC_CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
 _MOST_BYTES = 2**24  # of an XML file: a hundred thousand objects
 
 

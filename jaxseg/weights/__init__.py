@@ -5,11 +5,12 @@ modules; the names of each source are in a module called after it: torchvision, 
 huggingface, smp.
 """
 
+from jaxseg.names import COCO_STUFF
 from jaxseg.weights import detectron2, huggingface, smp, timm, torchvision
 from jaxseg.weights.fetch import fetch
 from jaxseg.weights.load import load
 from jaxseg.weights.match import to_jaxseg, to_torch
-from jaxseg.weights.published import COCO_STUFF, PUBLISHED, Card, Preset, Weights
+from jaxseg.weights.published import PUBLISHED, Card, Preset, Weights
 from jaxseg.weights.read import read_arrays
 from jaxseg.weights.vgg import read_vgg16, with_vgg16
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxseg.names import COCO_THINGS
 from jaxseg.weights import detectron2, torchvision
 from jaxseg.weights.match import Patterns
 
@@ -81,32 +82,12 @@ def _coco(network: str, digits: str, miou: float, pixel_accuracy: float, pattern
     return Weights(name, url, digits, patterns, r"^(aux_)?classifier\.", preset, card)
 
 
-_COCO_THINGS = (
-    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
-    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
-    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
-    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
-    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
-    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
-    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
-    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
-)  # fmt: skip
-COCO_STUFF = (
-    "banner", "blanket", "bridge", "cardboard", "counter", "curtain", "door-stuff", "floor-wood", "flower", "fruit",
-    "gravel", "house", "light", "mirror-stuff", "net", "pillow", "platform", "playingfield", "railroad", "river",
-    "road", "roof", "sand", "sea", "shelf", "snow", "stairs", "tent", "towel", "wall-brick", "wall-stone", "wall-tile",
-    "wall-wood", "water-other", "window-blind", "window-other", "tree-merged", "fence-merged", "ceiling-merged",
-    "sky-other-merged", "cabinet-merged", "table-merged", "floor-other-merged", "pavement-merged", "mountain-merged",
-    "grass-merged", "dirt-merged", "paper-merged", "food-other-merged", "building-other-merged", "rock-merged",
-    "wall-other-merged", "rug-merged",
-)  # fmt: skip
-"""The 53 classes of stuff of COCO's panoptic task, in the order of their ids: class s of the panoptic networks."""
 _COCO_IDS_OF_NOTHING = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 
 
 def _with_gaps() -> tuple[str, ...]:
     """Names by COCO's own ids, 1 to 90, as torchvision's detectors have them."""
-    things = iter(_COCO_THINGS)
+    things = iter(COCO_THINGS)
     return tuple("N/A" if i in _COCO_IDS_OF_NOTHING else next(things) for i in range(1, 91))
 
 
@@ -159,7 +140,7 @@ def _detectron2_detector(
         "",
         detectron2.PANOPTIC_FPN if pq else detectron2.RCNN_FPN if "FPN" in network else detectron2.RCNN_ONE_LEVEL,
         r"^sem_seg_head\.predictor\.|^roi_heads\.(box_predictor|mask_head\.predictor|keypoint_head\.score_lowres)\.",
-        Preset(1 if keypoint else 80, 800, None, _COCO_THINGS[: 1 if keypoint else 80], mean, scale),
+        Preset(1 if keypoint else 80, 800, None, COCO_THINGS[: 1 if keypoint else 80], mean, scale),
         Card(
             "COCO-val2017",
             {key: n for key, n in (("box_map", box), ("mask_map", mask), ("kp_map", keypoint), ("pq", pq)) if n},

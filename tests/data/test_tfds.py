@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxseg.data import Augment, Tfds, cityscapes, oxford_iiit_pet, train_batches
-from jaxseg.data.tfds import CITYSCAPES_TRAIN_IDS
+from jaxseg.data.tfds_sets import CITYSCAPES_TRAIN_IDS
 from jaxseg.types import VOID, JaxsegError
 
 RNG = np.random.default_rng(0)

@@ -1,7 +1,6 @@
 """Downloads from a server on this machine: whole, cut off, from servers that can't resume, with a wrong hash."""
 
 import hashlib
-import importlib
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from jaxseg import download as fetching
 from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, fetch
 
 DATA = np.random.default_rng(0).bytes(300_000)
-fetching = importlib.import_module("jaxseg.weights.fetch")  # the name in the package is the function's
 
 
 @pytest.fixture
