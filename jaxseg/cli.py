@@ -3,6 +3,7 @@
 jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ...]
 jaxseg eval --workdir DIR [--crf]
 jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
+jaxseg report DIR [--out FILE] [--images 6]
 jaxseg demo
 jaxseg models
 """
@@ -56,6 +57,7 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     run = {
         "eval": commands.evaluate,
         "predict": commands.predict,
+        "report": commands.report,
         "demo": commands.demo,
         "models": commands.models,
         "env": commands.env,
@@ -108,8 +110,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--workdir", type=Path, required=True, action="append", help="as train was given; several: their mean"
     )
-    for sub in (evaluate, predict):
+    report = command("report", "Write a run as one HTML page: curves, scores, its best and worst pictures, settings.")
+    report.add_argument("workdir", type=Path, metavar="RUN", help="the folder that train was given")
+    report.add_argument("--out", type=Path, metavar="FILE", help="where to write it (report.html in that folder)")
+    report.add_argument(
+        "--images", type=int, default=6, metavar="N", help="show so many of the best and of the worst (%(default)s)"
+    )
+    for sub in (evaluate, predict, report):
         sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
+    for sub in (evaluate, predict):
         sub.add_argument(
             "--crf", nargs="?", const="", metavar="FILE",
             help="refine by a dense CRF: settings from FILE, or from crf.json in the work directory (see crf_search)",

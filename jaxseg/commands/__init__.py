@@ -3,6 +3,7 @@
 from jaxseg.commands.about import env, models
 from jaxseg.commands.evaluation import evaluate
 from jaxseg.commands.prediction import predict
+from jaxseg.commands.reporting import report
 from jaxseg.commands.training import demo, train
 
-__all__ = ["demo", "env", "evaluate", "models", "predict", "train"]
+__all__ = ["demo", "env", "evaluate", "models", "predict", "report", "train"]

@@ -7,14 +7,18 @@ from jaxseg.viz.overlay import (
     contact_sheet,
     default_palette,
     overlay,
+    panel,
     with_legend,
 )
 from jaxseg.viz.plots import plot_curves, plot_lesions, plot_rates
+from jaxseg.viz.report import Page, Shown, render_report
 from jaxseg.viz.shapes import draw_shapes
 
 __all__ = [
     "PREDICTION",
     "TRUTH",
+    "Page",
+    "Shown",
     "annotate",
     "colorize",
     "contact_sheet",
@@ -25,8 +29,10 @@ __all__ = [
     "heat_map",
     "instance_colours",
     "overlay",
+    "panel",
     "plot_curves",
     "plot_lesions",
     "plot_rates",
+    "render_report",
     "with_legend",
 ]
