@@ -57,7 +57,7 @@ def _of_folder(e: Experiment, workdir: Path) -> viz.Page:
     scores = _logged_scores(records)
     facts = {
         e.task.main_metric: _written(scores.get(e.task.main_metric)),
-        "model": type(e.model).__name__,
+        "model": ", ".join([type(e.model).__name__, *getattr(e.model, "heads", ())]),
         "steps": f"{step:,} of {e.steps:,}",
         "batch": str(e.batch_size),
         "seed": str(e.seed),
@@ -89,7 +89,7 @@ def _judged(page: viz.Page, e: Experiment, arguments: argparse.Namespace) -> viz
 
     variables, step = load_variables(e, arguments.workdir, arguments.checkpoint)
     with PictureProgress(len(e.data.val), "evaluate") as progress:
-        found = judge(e, variables, most=arguments.images, watch=lambda done: progress.show("", done))
+        found = judge(e, variables, most=arguments.images, watch=lambda done: progress.show("evaluated", done))
     parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
     facts = {
         **page.facts,

@@ -123,24 +123,26 @@ def _quality(batch: Batch, predictions: Predictions) -> Array:
 
 
 def _views(classes: tuple[str, ...], batch: Batch, predictions: Predictions, width: int) -> list[dict[str, np.ndarray]]:
-    """Of every image itself, with the predicted box, joints and name, and with the true ones."""
+    """Of every image itself, with the predicted box and joints, and with the true ones; below each the predicted (and
+    the true) name."""
     return [_row(classes, width, *one) for one in examples(batch, predictions)]
 
 
 def _row(classes: tuple[str, ...], width: int, one: Batch, found: Predictions) -> dict[str, np.ndarray]:
     truth = {key: value[0] for key, value in one["instances"].items()}
     draw, category = partial(viz.annotate, one["image"], width=width), int(one["category"])
+    text = f"{classes[int(found['category'])]} ({classes[category] if category >= 0 else 'unknown'})"
     true_points = [(p[:2], viz.TRUTH) for p in truth["keypoints"] if p[2] > 0] if "keypoints" in found else []
     return {
-        "image": draw(text=" "),
+        "image": draw(text=text),
         "prediction": draw(
             boxes=[(found["boxes"], viz.PREDICTION)],
             points=[(p, viz.PREDICTION) for p in found.get("keypoints", ())],
-            text=classes[int(found["category"])],
+            text=text,
         ),
         "truth": draw(
             boxes=[(truth["boxes"], viz.TRUTH)] if truth["valid"] else [],
             points=true_points,
-            text=classes[category] if category >= 0 else "unknown",
+            text=text,
         ),
     }

@@ -1,6 +1,7 @@
 """A run judged picture by picture: which it does best and worst, which classes it takes for which."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 from jaxseg import viz
 from jaxseg.config import Experiment
 from jaxseg.train.evaluate import evaluate
-from jaxseg.types import VOID, Batch, Predictions, Task
+from jaxseg.types import VOID, Batch, Metric, Predictions, Task
 
 
 class Judged(NamedTuple):
@@ -35,7 +36,7 @@ def judge(
     variables: Any,
     *,
     most: int = 6,
-    width: int = 480,
+    width: int = 400,
     watch: Callable[[int], None] | None = None,
 ) -> Judged:
     """Evaluate ``variables`` over the validation source, and every picture of it by itself.
@@ -44,47 +45,75 @@ def judge(
     are ``most`` of the best and of the worst (half of all each, if there are fewer). ``watch`` is told how many
     pictures are done.
     """
-    task, source = experiment.task, experiment.data.val
-    classes = classes_of(experiment)
-    score_name, score = _scorer(task)
-    ranked: list[tuple[float, int, Any]] = []
-    unranked = 0
-    confusion, counts = np.zeros((len(classes),) * 2, np.int64), np.zeros(len(classes), np.int64)
-    chooses = False
+    task, source, classes = experiment.task, experiment.data.val, classes_of(experiment)
+    tally = _Tally(task, source, len(classes), most, watch)
+    # What is counted is counted there: a metric's state of all pictures is that of each, merged.
+    silent = Metric(dict, lambda state, *_: state, lambda a, _: a, lambda _: {}, on_host=True)
+    evaluate(replace(experiment, task=task._replace(metric=silent)), variables, shown=0, watch=tally.see)
+    ranked = tally.ranked
+    half = min(most, (len(ranked) + 1) // 2)
+    chosen = (ranked[:half], ranked[half:][::-1][:most])
+    worst, best = ([_picture(task, source, entry, width) for entry in part] for part in chosen)
+    counts = tally.counts if tally.confusion is None else tally.confusion.sum(1)
+    return Judged(
+        scores=task.metric.compute(jax.device_get(tally.state)),
+        score=task.main_metric if task.score is None else task.score[0],
+        by_picture=np.array([value for value, _, _ in ranked] + [np.nan] * tally.unranked),
+        worst=worst,
+        best=best,
+        confusion=tally.confusion,
+        counts={name: int(n) for name, n in zip(classes, counts)} if counts.any() else {},
+        unit={"pixels": "pixels", "picture": "pictures"}.get(task.about, "objects"),
+    )
 
-    def see(batch: Batch, predictions: Predictions) -> None:
-        nonlocal ranked, unranked, chooses, confusion, counts
+
+class _Tally:
+    """What is known after each batch: the metric's ``state``; ``ranked``, score, place and example of each picture,
+    from the worst on; how many have no score; the confusion of classes, and how many true objects there are of each."""
+
+    def __init__(
+        self, task: Task, source: Any, num_classes: int, most: int, watch: Callable[[int], None] | None
+    ) -> None:
+        self.task, self.source, self.num_classes, self.most, self.watch = task, source, num_classes, most, watch
+        self.update = task.metric.update if task.metric.on_host else jax.jit(task.metric.update)
+        self.state = task.metric.init()
+        self.ranked: list[tuple[float, int, Any]] = []
+        self.unranked = 0
+        self.confusion: np.ndarray | None = None
+        self.counts = np.zeros(num_classes, np.int64)
+
+    def see(self, batch: Batch, predictions: Predictions) -> None:
         for row in np.flatnonzero(batch["valid"]):
             one = jax.tree.map(partial(np.take, indices=[row], axis=0), (batch, predictions))
-            value = score(*one)
-            if np.isfinite(value):
-                ranked.append((value, int(batch["index"][row]), one))
+            score = self.judge(*one)
+            if np.isfinite(score):
+                self.ranked.append((score, int(batch["index"][row]), one))
             else:
-                unranked += 1
-        ranked.sort(key=lambda entry: entry[:2])
+                self.unranked += 1
+        self.ranked.sort(key=lambda entry: entry[:2])
+        last = len(self.ranked) - self.most
         # Of those that can't be shown any more the number is enough.
-        ranked = [
-            (value, place, one if n < most or n >= len(ranked) - most else None)
-            for n, (value, place, one) in enumerate(ranked)
+        self.ranked = [
+            (score, place, one if n < self.most or n >= last else None)
+            for n, (score, place, one) in enumerate(self.ranked)
         ]
-        pairs = _chosen(task, batch, predictions)
-        chooses = pairs is not None
-        if pairs is not None:
-            confusion += confusion_of(*pairs, len(classes))
-        if task.about in ("instances", "segments") and "instances" in batch:
-            counts += _counted(task, source, batch)
-        if watch is not None:
-            watch(len(ranked) + unranked)
+        if (pairs := _chosen(self.task, batch, predictions)) is not None:
+            found = confusion_of(*pairs, self.num_classes)
+            self.confusion = found if self.confusion is None else self.confusion + found
+        if self.task.about in ("instances", "segments") and "instances" in batch:
+            self.counts += _counted(self.task, self.source, batch)
+        if self.watch is not None:
+            self.watch(len(self.ranked) + self.unranked)
 
-    scores, _ = evaluate(experiment, variables, shown=0, watch=see)
-    half = min(most, (len(ranked) + 1) // 2)
-    worst, best = ranked[:half], ranked[half:][::-1][:most]
-    worst, best = ([_picture(task, source, entry, width) for entry in part] for part in (worst, best))
-    values = np.array([value for value, _, _ in ranked] + [np.nan] * unranked)
-    unit = {"pixels": "pixels", "picture": "pictures"}.get(task.about, "objects")
-    totals = confusion.sum(1) if chooses else counts
-    named = {name: int(n) for name, n in zip(classes, totals)} if totals.any() else {}
-    return Judged(scores, score_name, values, worst, best, confusion if chooses else None, named, unit)
+    def judge(self, batch: Batch, predictions: Predictions) -> float:
+        """What a batch of one picture is ranked by; it is counted too."""
+        metric, score = self.task.metric, self.task.score
+        seen = {key: value for key, value in batch.items() if key != "image"}
+        state = self.update(metric.init(), predictions, seen)
+        self.state = metric.merge(self.state, state)
+        if score is not None:
+            return float(np.asarray(score[1](batch, predictions))[0])
+        return float(metric.compute(jax.device_get(state))[self.task.main_metric])
 
 
 def classes_of(experiment: Experiment) -> tuple[str, ...]:
@@ -101,21 +130,6 @@ def confusion_of(truth: np.ndarray, found: np.ndarray, num_classes: int) -> np.n
     counted = (truth >= 0) & (truth < num_classes) & (truth != VOID) & (found >= 0) & (found < num_classes)
     pairs = truth[counted] * num_classes + found[counted]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def _scorer(task: Task) -> tuple[str, Callable[[Batch, Predictions], float]]:
-    """What a picture is ranked by, and its value of a batch of one."""
-    if task.score is not None:
-        name, of = task.score
-        return name, lambda batch, predictions: float(np.asarray(of(batch, predictions))[0])
-    metric = task.metric
-    update = metric.update if metric.on_host else jax.jit(metric.update)
-
-    def alone(batch: Batch, predictions: Predictions) -> float:
-        seen = {key: value for key, value in batch.items() if key != "image"}
-        return float(metric.compute(update(metric.init(), predictions, seen))[task.main_metric])
-
-    return task.main_metric, alone
 
 
 def _chosen(task: Task, batch: Batch, predictions: Predictions) -> tuple[np.ndarray, np.ndarray] | None:

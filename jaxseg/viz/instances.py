@@ -61,7 +61,7 @@ def draw_instances(
         if names and len(boxes) <= MOST_NAMED:
             place = (max(x1 + 1, 0), max(y1 - 13, 0))
             draw.rectangle(draw.textbbox(place, names[i], font=font), fill=INK)
-            draw.text(place, names[i], fill=paint, font=font)
+            draw.text(place, names[i], fill=PAPER, font=font)
     dots = instance_colours(0 if keypoints is None else np.shape(keypoints)[1])
     for points, rim in zip(() if keypoints is None else keypoints, colours):
         for (x, y, seen), fill in zip(points, dots):

@@ -82,7 +82,7 @@ def confusion_table(confusion: np.ndarray, classes: Sequence[str], unit: str) ->
     return {
         "classes": [classes[k] for k in seen],
         "rows": rows if len(seen) <= MOST_CLASSES else [],
-        "mistakes": Table("The commonest mistakes", head, mistakes, "The commonest mistakes"),
+        "mistakes": Table("The commonest mistakes", head, mistakes),
     }
 
 

@@ -149,7 +149,8 @@ function panel(place, { title, series }, smoothing) {
     draw();
   });
 
-  if (series.every((one) => one.y.every((y) => y > 0))) {
+  const every = series.flatMap((one) => one.y);
+  if (Math.min(...every) > 0 && Math.max(...every) > 10 * Math.min(...every)) {
     const button = heading.appendChild(document.createElement("button"));
     button.textContent = "log scale";
     button.setAttribute("aria-pressed", "false");
