@@ -4,6 +4,7 @@ jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ..
 jaxseg eval --workdir DIR [--crf]
 jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
 jaxseg report DIR [--out FILE] [--images 6]
+jaxseg view --workdir DIR [--port 7860]
 jaxseg demo
 jaxseg models
 """
@@ -58,6 +59,7 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
         "eval": commands.evaluate,
         "predict": commands.predict,
         "report": commands.report,
+        "view": commands.view,
         "demo": commands.demo,
         "models": commands.models,
         "env": commands.env,
@@ -116,7 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--images", type=int, default=6, metavar="N", help="show so many of the best and of the worst (%(default)s)"
     )
-    for sub in (evaluate, predict, report):
+    view = command("view", "Try runs on pictures of your own, in a browser: a page that this machine serves.")
+    view.add_argument("--workdir", type=Path, required=True, action="append", help="as train was given; or several")
+    view.add_argument("--host", default="127.0.0.1", help="who may reach it: this machine alone (%(default)s)")
+    view.add_argument("--port", type=int, default=7860, help="0: any that is free (%(default)s)")
+    view.add_argument("--no-browser", action="store_true", help="do not open the page")
+    for sub in (evaluate, predict, report, view):
         sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
     for sub in (evaluate, predict):
         sub.add_argument(

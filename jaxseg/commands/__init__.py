@@ -5,5 +5,6 @@ from jaxseg.commands.evaluation import evaluate
 from jaxseg.commands.prediction import predict
 from jaxseg.commands.reporting import report
 from jaxseg.commands.training import demo, train
+from jaxseg.commands.viewing import view
 
-__all__ = ["demo", "env", "evaluate", "models", "predict", "report", "train"]
+__all__ = ["demo", "env", "evaluate", "models", "predict", "report", "train", "view"]

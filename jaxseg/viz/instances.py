@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxseg.viz.overlay import INK, PAPER, default_palette, overlay, to_uint8
 
 MOST_NAMED = 30  # more names than that would hide the picture
+READABLE = 480  # pixels across, which smaller pictures are drawn at, so that names do not hide them
 
 
 def instance_colours(count: int) -> np.ndarray:

@@ -59,6 +59,25 @@ class Page(NamedTuple):
 
 def render_report(page: Page) -> str:
     """The page as HTML, self-contained: it fetches nothing, and its own policy forbids it to."""
+    views = list(dict.fromkeys(name for picture in (*page.worst, *page.best) for name in picture.views))
+    made = {
+        "panels": curve_panels(page.records, page.main_metric),
+        "tables": score_tables(page.scores, page.main_metric, page.classes, page.counts, page.unit),
+        "confusion": None if page.confusion is None else confusion_table(page.confusion, page.classes, page.unit),
+        "worst": [_picture(p) for p in page.worst],
+        "best": [_picture(p) for p in page.best],
+        "histogram": _histogram(page.by_picture),
+        "of_one": " of each by itself" if page.score == page.main_metric else "",
+        "legend": {name: css_colour(colour) for name, colour in page.legend.items()},
+        "views": views,
+        "left": "truth" if "truth" in views else "image",
+        "right": "prediction" if "prediction" in views else views[-1] if views else "",
+    }
+    return render("report.html", page._asdict() | made)
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """One of the templates in ``page/`` with what it asks for; text among ``values`` can't become HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -69,26 +88,12 @@ def render_report(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": written, "json": _json, "python": _python}
-    pictures = [*page.worst, *page.best]
-    views = list(dict.fromkeys(name for picture in pictures for name in picture.views))
-    left = "truth" if "truth" in views else "image"
-    right = "prediction" if "prediction" in views else views[-1] if views else ""
-    return environment.get_template("report.html").render(
-        page._asdict()
-        | {
-            "panels": curve_panels(page.records, page.main_metric),
-            "tables": score_tables(page.scores, page.main_metric, page.classes, page.counts, page.unit),
-            "confusion": None if page.confusion is None else confusion_table(page.confusion, page.classes, page.unit),
-            "worst": [_picture(p) for p in page.worst],
-            "best": [_picture(p) for p in page.best],
-            "histogram": _histogram(page.by_picture),
-            "of_one": " of each by itself" if page.score == page.main_metric else "",
-            "legend": {name: "#{:02x}{:02x}{:02x}".format(*map(int, c)) for name, c in page.legend.items()},
-            "views": views,
-            "left": left,
-            "right": right,
-        }
-    )
+    return environment.get_template(template).render(values)
+
+
+def css_colour(colour: Sequence[int]) -> str:
+    """RGB in 0..255 as ``#rrggbb``."""
+    return "#{:02x}{:02x}{:02x}".format(*(int(c) for c in colour))
 
 
 def written(value: Any) -> str:

@@ -1,0 +1,42 @@
+"""``jaxseg view``: a page on this machine to try trained runs on."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from jaxseg.types import JaxsegError
+
+
+def view(arguments: argparse.Namespace) -> int:
+    """Serve the page with every run given, named as its folder, until Ctrl-C."""
+    from jaxseg.infer import viewer
+
+    folders = [workdir.resolve() for workdir in arguments.workdir]
+    # Folders of one name, as a/run and b/run, are told apart by the whole path.
+    plain = len({folder.name for folder in folders}) == len(folders)
+    named = [(f.name if plain else str(f), _predictor(f, arguments.checkpoint)) for f in folders]
+    try:
+        viewer.serve(named, host=arguments.host, port=arguments.port, browser=not arguments.no_browser)
+    except KeyboardInterrupt:
+        print("ended")
+    return 0
+
+
+def _predictor(workdir: Path, which: str) -> Any:
+    """That of what a run says of pictures; of label maps with the CRF that a search left with the run."""
+    from jaxseg.infer import CRF, InstancePredictor, Predictor, Refined, SegmentPredictor
+    from jaxseg.infer.refine import FILE
+    from jaxseg.train.build import noted_experiment
+
+    about = noted_experiment(workdir).task.about
+    if about == "pixels":
+        predictor = Predictor.load(workdir, which)
+        return Refined(predictor, CRF.read(workdir / FILE)) if (workdir / FILE).exists() else predictor
+    if about == "instances":
+        return InstancePredictor.load(workdir, which)
+    if about == "segments":
+        return SegmentPredictor.load(workdir, which)
+    raise JaxsegError(
+        f"--workdir {workdir}: the viewer shows label maps, instances and segments; what a run says of whole pictures, "
+        "jaxseg report shows"
+    )
