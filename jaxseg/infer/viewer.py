@@ -59,6 +59,8 @@ def viewer(predictors: Sequence[tuple[str, AnyPredictor]]) -> Any:
     choices = [_choice(name, predictor) for name, predictor in predictors]
     app, lock = flask.Flask("jaxseg", static_folder=None), threading.Lock()
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    json: Any = app.json
+    json.sort_keys = False  # pictures and classes come in an order that means something
 
     @app.get("/")
     def page() -> str:
@@ -173,10 +175,11 @@ def _labels(predictor: Predictor | Ensemble, crf: CRF) -> Any:
         last = [*labels.values()][-1]
         shares = np.bincount(last.ravel(), minlength=len(predictor.classes)) / last.size
         shown = [k for k in np.argsort(-shares, kind="stable").tolist() if shares[k] > 0]
-        pictures = {name: viz.overlay(image, label, predictor.palette) for name, label in labels.items()}
+        row, width = {"image": image, **labels}, max(image.shape[1], viz.READABLE)
+        pictures = {name: viz.panel(row, name, predictor.palette, width) for name in row}
         legend = {predictor.classes[k]: predictor.palette[k] for k in shown}
         told = [{"class": predictor.classes[k], "share": float(shares[k])} for k in shown]
-        return {"image": image} | pictures, legend, told
+        return pictures, legend, told
 
     return look
 

@@ -37,19 +37,22 @@ def judge(
     *,
     most: int = 6,
     width: int = 400,
+    eval_step: Callable[..., Any] | None = None,
     watch: Callable[[int], None] | None = None,
 ) -> Judged:
     """Evaluate ``variables`` over the validation source, and every picture of it by itself.
 
     A picture's score is the task's own (``Task.score``) or else its main metric, computed of that picture alone. Kept
-    are ``most`` of the best and of the worst (half of all each, if there are fewer). ``watch`` is told how many
-    pictures are done.
+    are ``most`` of the best and of the worst (half of all each, if there are fewer). ``eval_step``: as ``evaluate``
+    takes it; its metric state is not looked at. ``watch`` is told how many pictures are done.
     """
     task, source, classes = experiment.task, experiment.data.val, classes_of(experiment)
     tally = _Tally(task, source, len(classes), most, watch)
     # What is counted is counted there: a metric's state of all pictures is that of each, merged.
     silent = Metric(dict, lambda state, *_: state, lambda a, _: a, lambda _: {}, on_host=True)
-    evaluate(replace(experiment, task=task._replace(metric=silent)), variables, shown=0, watch=tally.see)
+    evaluate(
+        replace(experiment, task=task._replace(metric=silent)), variables, shown=0, eval_step=eval_step, watch=tally.see
+    )
     ranked = tally.ranked
     half = min(most, (len(ranked) + 1) // 2)
     chosen = (ranked[:half], ranked[half:][::-1][:most])

@@ -27,6 +27,8 @@ def default_palette(num_classes: int) -> np.ndarray:
 def colorize(label: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """``[H, W]`` classes -> ``[H, W, 3]`` uint8. Values outside the palette (void) become black."""
     known = (label >= 0) & (label < len(palette))
+    if not known.any():
+        return np.zeros((*label.shape, 3), np.uint8)
     return np.where(known[..., None], palette[np.where(known, label, 0)], 0).astype(np.uint8)
 
 

@@ -17,6 +17,11 @@ function say(text, wrong = false) {
   state.classList.toggle("wrong", wrong);
 }
 
+function fail(text) {
+  say(text, true);
+  result.hidden = true;
+}
+
 async function ask() {
   if (!picture) return;
   const mine = ++asked;
@@ -28,10 +33,10 @@ async function ask() {
     const reply = await fetch("predict", { method: "POST", body: data });
     const found = await reply.json().catch(() => ({ error: `the server answered ${reply.status}` }));
     if (mine !== asked) return;
-    if (found.error) say(found.error, true);
+    if (found.error) fail(found.error);
     else tell(found);
   } catch {
-    if (mine === asked) say("no answer: is jaxseg view still running?", true);
+    if (mine === asked) fail("no answer: is jaxseg view still running?");
   }
 }
 
