@@ -59,18 +59,18 @@ def environment() -> Iterator[str]:
 
     import jaxseg
 
-    yield (f"jaxseg {metadata.version('jaxseg')} in {Path(jaxseg.__file__).parent}")
-    yield (f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} CPUs")
+    yield f"jaxseg {metadata.version('jaxseg')} in {Path(jaxseg.__file__).parent}"
+    yield f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} CPUs"
     needed = [re.split(r"[^\w-]", line)[0] for line in metadata.requires("jaxseg") or () if "extra ==" not in line]
     for name in ("jaxlib", *needed):
         try:
-            yield (f"{name} {metadata.version(name)}")
+            yield f"{name} {metadata.version(name)}"
         except metadata.PackageNotFoundError:
-            yield (f"{name} is not installed")
+            yield f"{name} is not installed"
     try:
         kinds = Counter(f"{device.platform} ({device.device_kind})" for device in jax.devices())
         yield ("devices: " + ", ".join(f"{count} x {kind}" for kind, count in kinds.items()))
     except RuntimeError as error:  # a driver that does not fit, as a rule: what a report is about
-        yield (f"devices: none, for {error}")
+        yield f"devices: none, for {error}"
     for name in sorted(name for name in os.environ if name.startswith(("JAX_", "XLA_", "CUDA_VISIBLE", "TPU_"))):
-        yield (f"{name}={os.environ[name]}")
+        yield f"{name}={os.environ[name]}"

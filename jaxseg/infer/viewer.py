@@ -147,7 +147,7 @@ def _instances(predictor: InstancePredictor) -> Any:
     def look(image: np.ndarray, threshold: float, crf: bool) -> Any:
         del crf
         found = all_of_them(image).above(threshold)
-        picture = predictor.draw(image, found, max(image.shape[1], viz.READABLE))
+        picture = predictor.draw(image, found, _width(image))
         told = [{"class": e.get("caption", e["class"]), "score": e["score"]} for e in predictor.entries(found)]
         return {"image": image, "prediction": picture}, {}, told
 
@@ -158,7 +158,7 @@ def _segments(predictor: SegmentPredictor) -> Any:
     def look(image: np.ndarray, threshold: float, crf: bool) -> Any:
         del threshold, crf
         found = predictor(image)
-        picture = predictor.draw(image, found, max(image.shape[1], viz.READABLE))
+        picture = predictor.draw(image, found, _width(image))
         told = [{"class": e["class"], "score": e["score"]} for e in predictor.entries(found)]
         return {"image": image, "prediction": picture}, {}, told
 
@@ -175,7 +175,7 @@ def _labels(predictor: Predictor | Ensemble, crf: CRF) -> Any:
         last = [*labels.values()][-1]
         shares = np.bincount(last.ravel(), minlength=len(predictor.classes)) / last.size
         shown = [k for k in np.argsort(-shares, kind="stable").tolist() if shares[k] > 0]
-        row, width = {"image": image, **labels}, max(image.shape[1], viz.READABLE)
+        row, width = {"image": image, **labels}, _width(image)
         pictures = {name: viz.panel(row, name, predictor.palette, width) for name in row}
         legend = {predictor.classes[k]: predictor.palette[k] for k in shown}
         told = [{"class": predictor.classes[k], "share": float(shares[k])} for k in shown]
@@ -185,13 +185,19 @@ def _labels(predictor: Predictor | Ensemble, crf: CRF) -> Any:
 
 
 def _remembered(predict: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
-    """The same, but the last few pictures are not predicted on again: only the slider may have moved."""
+    """The same, but the last picture is not predicted on again: only the slider may have moved."""
 
-    @lru_cache(maxsize=4)
+    @lru_cache(maxsize=1)
     def known(pixels: bytes, shape: tuple[int, ...]) -> Any:
         return predict(np.frombuffer(pixels, np.uint8).reshape(shape))
 
     return lambda image: known(image.tobytes(), image.shape)
+
+
+def _width(image: np.ndarray) -> int:
+    """What a picture is drawn at: small ones are enlarged, so that names do not hide them."""
+    height, width = image.shape[:2]
+    return round(width * max(1.0, min(viz.READABLE / width, LARGEST / height)))
 
 
 def _shrunk(image: np.ndarray) -> np.ndarray:

@@ -50,9 +50,8 @@ def judge(
     tally = _Tally(task, source, len(classes), most, watch)
     # What is counted is counted there: a metric's state of all pictures is that of each, merged.
     silent = Metric(dict, lambda state, *_: state, lambda a, _: a, lambda _: {}, on_host=True)
-    evaluate(
-        replace(experiment, task=task._replace(metric=silent)), variables, shown=0, eval_step=eval_step, watch=tally.see
-    )
+    counted = replace(experiment, task=task._replace(metric=silent))
+    evaluate(counted, variables, shown=0, eval_step=eval_step, watch=tally.see)
     ranked = tally.ranked
     half = min(most, (len(ranked) + 1) // 2)
     chosen = (ranked[:half], ranked[half:][::-1][:most])
