@@ -72,7 +72,7 @@ def _of_folder(e: Experiment, workdir: Path) -> viz.Page:
         scores=scores,
         main_metric=e.task.main_metric,
         command=shlex.join(command),
-        config=(workdir / "config.py").read_text(),
+        config=(workdir / "config.py").read_text(encoding="utf-8"),
         settings={key: json.dumps(value, ensure_ascii=False) for key, value in config.settings(e).items()},
         environment=list(environment()),
         made=f"Written by jaxseg report, {datetime.now():%Y-%m-%d %H:%M}.",
