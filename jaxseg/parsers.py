@@ -64,7 +64,19 @@ def _of_runs(commands: Any) -> None:
     predict.add_argument("--blend", choices=("gaussian", "mean"), help="how overlapping tiles are averaged (gaussian)")
     predict.add_argument("--scales", type=_numbers, default=(1.0,), help="average over these, as 0.75,1,1.25 (1)")
     predict.add_argument("--flip", action="store_true", help="average with the prediction for the mirrored picture")
-    for sub, several in ((one, ""), (predict, "; several: their mean")):
+    text = "Write a run as one HTML page: curves, scores, its best and worst pictures, settings."
+    report = _command(commands, "report", text, run="report")
+    report.add_argument("workdir", type=Path, metavar="RUN", help="the folder that train was given")
+    report.add_argument("--out", type=Path, metavar="FILE", help="where to write it (report.html in that folder)")
+    report.add_argument(
+        "--images", type=int, default=6, metavar="N", help="show so many of the best and of the worst (%(default)s)"
+    )
+    text = "Try runs on pictures of your own, in a browser: a page that this machine serves."
+    view = _command(commands, "view", text, run="view")
+    view.add_argument("--host", default="127.0.0.1", help="who may reach it: this machine alone (%(default)s)")
+    view.add_argument("--port", type=int, default=7860, help="0: any that is free (%(default)s)")
+    view.add_argument("--no-browser", action="store_true", help="do not open the page")
+    for sub, several in ((one, ""), (predict, "; several: their mean"), (view, "; or several")):
         sub.add_argument("--workdir", type=Path, action="append", help="the folder that train was given" + several)
         sub.add_argument("--weights", action="append", help="or weights: a file, or a name of jaxseg weights list")
     for sub in (evaluate, predict):
@@ -72,6 +84,7 @@ def _of_runs(commands: Any) -> None:
             "--crf", nargs="?", const="", metavar="FILE",
             help="refine by a dense CRF: settings from FILE, or from crf.json in the work directory (see crf_search)",
         )  # fmt: skip
+    for sub in (evaluate, predict, report, view):
         _checkpoint(sub)
 
 

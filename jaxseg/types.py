@@ -74,6 +74,11 @@ class Task(NamedTuple):
     host); ``main_metric``: the name, among what the metric computes, by which the best checkpoint is kept; ``about``:
     what is predicted of a picture, a label for each pixel, its instances, segments of both kinds, or something of the
     picture as a whole.
+
+    ``views(batch, predictions, width) -> one dict a picture that counts``: what ``draw`` puts side by side, each by
+    itself, pictures and label maps by name, ``image`` among them; those that are drawn on are ``width`` pixels wide.
+    ``score``: a name, and ``(batch, predictions) -> [B]``, by which single pictures are ranked, where ``main_metric``
+    of one alone would be all or nothing.
     """
 
     inputs: Callable[[Batch], tuple[Any, ...]]
@@ -83,6 +88,8 @@ class Task(NamedTuple):
     draw: Callable[..., Any]
     main_metric: str
     about: Literal["pixels", "instances", "segments", "picture"] = "pixels"
+    views: Callable[[Batch, Predictions, int], list[dict[str, Any]]] | None = None
+    score: tuple[str, Callable[[Batch, Predictions], Any]] | None = None
 
 
 class JaxsegError(ValueError):

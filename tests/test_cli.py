@@ -282,3 +282,66 @@ def test_a_shell_completes_commands_and_options(tmp_path, capsys):
             ["bash", "-c", ask.format(words, place)], cwd=tmp_path, capture_output=True, text=True, check=True
         )
         assert found.stdout.split() == [expected]
+
+
+def test_report_writes_one_page(trained, tmp_path, capsys):
+    assert cli.main(["eval", "--workdir", str(trained)]) == 0
+    assert cli.main(["report", str(trained), "--images", "2"]) == 0
+    assert f"see {trained / 'report.html'}" in capsys.readouterr().out
+    html = (trained / "report.html").read_text()
+    assert html.count("<figure") == 4
+    score = f"{json.loads((trained / 'eval.json').read_text())['miou']:.4f}"
+    for part in (score, "Confusion matrix", "</span> get_config", "jaxseg train", "optimizer.learning_rate"):
+        assert part in html, part
+    out = tmp_path / "new" / "page.html"
+    assert cli.main(["report", str(trained), "--images", "1", "--checkpoint", "latest", "--out", str(out)]) == 0
+    assert "latest, step 4" in out.read_text()
+    assert cli.main(["report", str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+    assert cli.main(["report", str(trained), "--out", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+NO_DATA = """
+import dataclasses
+from jaxseg.data import Folder, Shapes
+from tests.helpers import tiny_experiment
+def get_config(tiny=False):
+    e = tiny_experiment(steps=4)
+    val = Folder("/nowhere/images", "/nowhere/masks", Shapes().classes)
+    return dataclasses.replace(e, data=dataclasses.replace(e.data, val=val))
+"""
+
+
+@pytest.mark.parametrize("gone", ["data", "checkpoints"])
+def test_report_without_data_or_checkpoints_says_so(trained, tmp_path, capsys, gone):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("report.html", *["best"] * (gone == "checkpoints")))
+    if gone == "data":
+        (run / "config.py").write_text(NO_DATA)
+    assert cli.main(["report", str(run)]) == 0
+    told, html = capsys.readouterr(), (run / "report.html").read_text()
+    reason = "/nowhere/images" if gone == "data" else "no checkpoints in"
+    assert reason in told.err
+    assert "Traceback" not in told.err
+    assert reason in html
+    assert "was not evaluated for this page" in html
+    assert "<figure" not in html
+    last = [r for r in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "val/miou" in r][-1]
+    assert f"{last['val/miou']:.4f}" in html  # as training logged it
+    assert "iou by class" in html
+
+
+def test_view_shows_the_runs_given_to_this_machine_alone(trained, tmp_path, capsys, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("jaxseg.infer.viewer.serve", lambda named, **how: asked.update(named=named, **how))
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    (other / "crf.json").write_text('{"iterations": 2}')
+    assert cli.main(["view", "--workdir", str(trained), "--workdir", str(other), "--no-browser"]) == 0
+    assert [name for name, _ in asked["named"]] == [trained.name, "other"]
+    assert isinstance(asked["named"][0][1], Predictor)
+    assert asked["named"][1][1].crf.iterations == 2
+    assert (asked["host"], asked["browser"]) == ("127.0.0.1", False)
+    assert cli.main(["view", "--workdir", str(tmp_path / "none")]) == 2
+    assert "holds no run" in capsys.readouterr().err

@@ -5,7 +5,9 @@ from jaxseg.commands.data_sets import data_list, data_prepare
 from jaxseg.commands.evaluation import evaluate
 from jaxseg.commands.inspection import data_convert, data_inspect
 from jaxseg.commands.prediction import predict
+from jaxseg.commands.reporting import report
 from jaxseg.commands.training import demo, train
+from jaxseg.commands.viewing import view
 from jaxseg.commands.weight_files import (
     weights_fetch,
     weights_import,
@@ -26,7 +28,9 @@ __all__ = [
     "evaluate",
     "models",
     "predict",
+    "report",
     "train",
+    "view",
     "weights_fetch",
     "weights_import",
     "weights_list",

@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from importlib import metadata
 from inspect import signature
@@ -50,23 +51,28 @@ def models(arguments: argparse.Namespace) -> int:
 def env(arguments: argparse.Namespace) -> int:
     """Versions of what jaxseg is built on, the machine, its devices, and the variables that change what JAX does."""
     del arguments
+    print("\n".join(environment()))
+    return 0
+
+
+def environment() -> Iterator[str]:
+    """The lines that ``jaxseg env`` prints."""
     import jax
 
     import jaxseg
 
-    print(f"jaxseg {metadata.version('jaxseg')} in {Path(jaxseg.__file__).parent}")
-    print(f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} CPUs")
+    yield f"jaxseg {metadata.version('jaxseg')} in {Path(jaxseg.__file__).parent}"
+    yield f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} CPUs"
     needed = [re.split(r"[^\w-]", line)[0] for line in metadata.requires("jaxseg") or () if "extra ==" not in line]
     for name in ("jaxlib", *needed):
         try:
-            print(f"{name} {metadata.version(name)}")
+            yield f"{name} {metadata.version(name)}"
         except metadata.PackageNotFoundError:
-            print(f"{name} is not installed")
+            yield f"{name} is not installed"
     try:
         kinds = Counter(f"{device.platform} ({device.device_kind})" for device in jax.devices())
-        print("devices: " + ", ".join(f"{count} x {kind}" for kind, count in kinds.items()))
+        yield ("devices: " + ", ".join(f"{count} x {kind}" for kind, count in kinds.items()))
     except RuntimeError as error:  # a driver that does not fit, as a rule: what a report is about
-        print(f"devices: none, for {error}")
+        yield f"devices: none, for {error}"
     for name in sorted(name for name in os.environ if name.startswith(("JAX_", "XLA_", "CUDA_VISIBLE", "TPU_"))):
-        print(f"{name}={os.environ[name]}")
-    return 0
+        yield f"{name}={os.environ[name]}"

@@ -13,7 +13,6 @@ from jaxseg.commands.evaluation import chosen_crf, chosen_runs
 from jaxseg.types import JaxsegError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-_READABLE = 480  # pixels across, which smaller pictures are drawn at, so that names do not hide them
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -68,7 +67,7 @@ def _predict_found(arguments: argparse.Namespace, run: Path, about: str) -> int:
     def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
         found = predictor(image)
         watch(1.0)
-        picture = predictor.draw(image, found, max(image.shape[1], _READABLE))
+        picture = predictor.draw(image, found, max(image.shape[1], viz.READABLE))
         print(write_png(arguments.out / f"{file.stem}.png", picture))
         more(found, arguments.out / file.stem)
         write_json(arguments.out / f"{file.stem}.json", predictor.entries(found))

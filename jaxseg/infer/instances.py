@@ -33,6 +33,12 @@ class Found(NamedTuple):
     captions: tuple[str, ...] | None = None
     shapes: tuple[Shape, ...] | None = None
 
+    def above(self, score: float) -> "Found":
+        """Those of that score or more."""
+        count = int(np.sum(self.scores >= score))
+        parts: Any = [None if part is None else part[:count] for part in self]
+        return Found(*parts)
+
 
 @dataclass(frozen=True)
 class InstancePredictor:

@@ -11,13 +11,14 @@ QUIET = 10  # seconds between lines where there is no terminal
 
 
 class PictureProgress:
-    """A bar over ``total`` pictures that also moves within each. Used as ``with PictureProgress(3) as progress``."""
+    """A bar over ``total`` pictures that also moves within each. Used as ``with PictureProgress(3) as progress``;
+    ``doing`` is what it says before them."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, doing: str = "predict") -> None:
         self.total = total
         self.console = Console(file=sys.stderr, soft_wrap=True)
         self.progress = Progress(
-            TextColumn("[bold]predict"),
+            TextColumn(f"[bold]{doing}"),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:.0f}%  {task.fields[name]}", markup=False),
             TimeElapsedColumn(),
@@ -27,7 +28,7 @@ class PictureProgress:
             disable=not self.console.is_terminal,
             redirect_stdout=sys.stdout.isatty(),  # what is piped elsewhere is not for the terminal
         )
-        self.bar = self.progress.add_task("predict", total=total, name="compiling")
+        self.bar = self.progress.add_task(doing, total=total, name="compiling")
 
     def __enter__(self) -> "PictureProgress":
         self.progress.start()

@@ -82,10 +82,12 @@ def _accumulated(
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
+        image_ids = {truth.image_ids[place] for place in state}
         # Copies of the entries: pycocotools writes into them, and takes the id 0 for "not found".
         wanted = [
             {"iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3], **a, "id": number}
             for number, a in enumerate(truth.coco["annotations"], start=1)
+            if a["image_id"] in image_ids
         ]
         found = _detections(state, kind)
         evaluation: Any = COCOeval(_indexed(truth, wanted), _indexed(truth, found), iouType=_TYPES[kind])

@@ -64,7 +64,7 @@ def panoptic_counts(found: Panoptic, truth: Panoptic, num_classes: int) -> np.nd
 
 def panoptic_quality(counts: np.ndarray, stuff: Sequence[str], things: Sequence[str]) -> dict[str, Any]:
     """Of counts ``[K, 4]`` (:func:`panoptic_counts`, added up): ``pq``, ``sq`` and ``rq``, means over classes, those of
-    stuff and of things alone after ``_stuff`` and ``_things``, and ``pq_of`` by name.
+    stuff and of things alone after ``_stuff`` and ``_things``, and ``pq_of``, ``sq_of`` and ``rq_of`` by name.
 
     ``PQ = SQ RQ``, ``SQ``: the mean IoU of what was matched, ``RQ = TP / (TP + FP / 2 + FN / 2)``. A class that is
     neither true nor found is in no mean; a mean over nothing is NaN.
@@ -84,7 +84,10 @@ def panoptic_quality(counts: np.ndarray, stuff: Sequence[str], things: Sequence[
         for end, which in parts.items()
         for name, values in numbers.items()
     }
-    return scores | {"pq_of": {name: float(q) for name, q, there in zip(names, numbers["pq"], seen) if there}}
+    return scores | {
+        f"{kind}_of": {name: float(q) for name, q, there in zip(names, values, seen) if there}
+        for kind, values in numbers.items()
+    }
 
 
 def panoptic_metric(truth: Callable[[int], Panoptic], stuff: Sequence[str], things: Sequence[str]) -> Metric:

@@ -7,11 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxseg import losses, metrics, viz
 from jaxseg.metrics.classification import known
-from jaxseg.tasks.examples import examples
+from jaxseg.tasks.examples import examples, sheet_of
 from jaxseg.types import UNKNOWN, Array, Batch, Outputs, Predictions, Task
+
+_PANEL = 240  # pixels across
 
 Localize = Callable[[Array, tuple[int, int]], tuple[Array, Array]]
 """``(maps [h, w, K], (H, W)) -> (boxes [K, 4], points [K, 2])``: :func:`jaxseg.models.cam.boxes_from_maps`."""
@@ -39,9 +42,11 @@ def classification(
         loss=partial(_loss, several),
         predict=partial(_predict, several, localize),
         metric=metric,
-        draw=partial(_draw, classes),
+        draw=partial(sheet_of, partial(_views, classes), _PANEL),
         main_metric="mean_average_precision" if several else "accuracy",
         about="picture",
+        views=partial(_views, classes),
+        score=("probability of the right answer", partial(_sureness, several)),
     )
 
 
@@ -63,17 +68,26 @@ def _predict(several: bool, localize: Localize | None, outputs: Outputs, batch: 
     return predictions | {"boxes": boxes, "points": points, "maps": outputs["maps"]}
 
 
-def _draw(classes: tuple[str, ...], batch: Batch, predictions: Predictions) -> np.ndarray:
-    """A contact sheet: each picture with the predicted (and the true) names, and where the likeliest is seen."""
-    rows = [_row(classes, *one) for one in examples(batch, predictions)]
-    return viz.contact_sheet(rows, ())
+def _sureness(several: bool, batch: Batch, predictions: Predictions) -> Array:
+    """[B]: the right class's probability; of several classes the mean over all answers that are known."""
+    category, scores = known(batch, 2 if several else 1), predictions["scores"]
+    if several:
+        right = jnp.where(category == 1, nn.sigmoid(scores), nn.sigmoid(-scores))
+        return jnp.mean(right, axis=-1, where=category != UNKNOWN)
+    right = jnp.take_along_axis(nn.softmax(scores), jnp.maximum(category, 0)[:, None], axis=-1)[:, 0]
+    return jnp.where(category == UNKNOWN, jnp.nan, right)
 
 
-def _row(classes: tuple[str, ...], one: Batch, found: Predictions) -> dict[str, Any]:
+def _views(classes: tuple[str, ...], batch: Batch, predictions: Predictions, width: int) -> list[dict[str, np.ndarray]]:
+    """Of every image itself, with the predicted (and the true) names, and where the likeliest is seen."""
+    return [_row(classes, width, *one) for one in examples(batch, predictions)]
+
+
+def _row(classes: tuple[str, ...], width: int, one: Batch, found: Predictions) -> dict[str, Any]:
     image, category, present = one["image"], one["category"], found["present"]
     names = ", ".join(np.array(classes)[present]) or "nothing"
     truth = ", ".join(np.array(classes)[category == 1 if category.ndim else np.arange(len(classes)) == category])
-    row = {"image": viz.annotate(image, text=f"{names} ({truth or 'nothing'})")}
+    row = {"image": viz.annotate(image, text=f"{names} ({truth or 'nothing'})", width=width)}
     if "maps" in found:
         k = int(np.argmax(found["scores"]))
         shown = bool(present[k])
@@ -82,5 +96,5 @@ def _row(classes: tuple[str, ...], one: Batch, found: Predictions) -> dict[str, 
             theirs = one["instances"]["valid"] & (one["instances"]["classes"] == k + 1)
             boxes = [(box, viz.TRUTH) for box in one["instances"]["boxes"][theirs]] + boxes
         picture = viz.heat_map(image, found["maps"][..., k]) if shown else image
-        row["where"] = viz.annotate(picture, boxes=boxes, text=classes[k] if shown else "")
+        row["where"] = viz.annotate(picture, boxes=boxes, text=classes[k] if shown else "nothing", width=width)
     return row

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
-from jaxseg.tasks.examples import examples
+from jaxseg.tasks.examples import examples, sheet_of
 from jaxseg.types import Array, Batch, Metric, Outputs, Predictions, Task
 
 HEAD_LOSSES: Mapping[str, Callable[..., Any]] = {
@@ -53,14 +53,16 @@ def detection(
     ``learnt``: of the two stages one alone, as in alternating training. Where that is "proposals", they are the
     predictions, their score a probability and all of class 1, which a metric with ``any_class`` judges.
     """
+    views = partial(_views, tuple(classes), words, config, shown_score)
     return Task(
         inputs=_inputs,
         loss=partial(_loss, config, learnt, dict(heads), dict(weights or {})),
         predict=_proposals if learnt == "proposals" else _predict,
         metric=metric,
-        draw=partial(_draw, tuple(classes), words, config, shown_score),
+        draw=partial(sheet_of, views, _PANEL),
         main_metric=main_metric,
         about="instances",
+        views=views,
     )
 
 
@@ -114,15 +116,16 @@ def _proposals(outputs: Outputs, batch: Batch) -> Predictions:
     return {**found, "scores": scores, "classes": jnp.ones(scores.shape, jnp.int32)}
 
 
-def _draw(
+def _views(
     classes: tuple[str, ...],
     words: Any,
     config: RCNNConfig,
     shown_score: float,
     batch: Batch,
     predictions: Predictions,
-) -> np.ndarray:
-    """A contact sheet: image, what was found, the truth; one row an image."""
+    width: int,
+) -> list[dict[str, np.ndarray]]:
+    """Of every image itself, what was found, the truth."""
     rows = []
     for one, found in examples(batch, predictions):
         image, (h, w) = one["image"], one["size"]
@@ -131,13 +134,13 @@ def _draw(
             f"{name} {s:.2f}"
             for name, s in zip(_names(classes, words, found, seen), found["scores"][seen], strict=True)
         ]
-        panels = {"image": image[:h, :w], "prediction": _panel(image, (h, w), found, seen, names, config)}
+        panels = {"image": image[:h, :w], "prediction": _panel(image, (h, w), found, seen, names, config, width)}
         if "instances" in one:
             truth = {key: value for key, value in one["instances"].items() if key in found}
             names = _names(classes, words, truth, truth["valid"])
-            panels["truth"] = _panel(image, (h, w), truth, truth["valid"], names, config)
+            panels["truth"] = _panel(image, (h, w), truth, truth["valid"], names, config, width)
         rows.append(panels)
-    return viz.contact_sheet(rows, (), panel_width=_PANEL)
+    return rows
 
 
 def _names(classes: tuple[str, ...], words: Any, instances: Any, shown: np.ndarray) -> list[str]:
@@ -147,7 +150,13 @@ def _names(classes: tuple[str, ...], words: Any, instances: Any, shown: np.ndarr
 
 
 def _panel(
-    image: np.ndarray, size: tuple[int, int], instances: Any, shown: np.ndarray, names: list[str], config: RCNNConfig
+    image: np.ndarray,
+    size: tuple[int, int],
+    instances: Any,
+    shown: np.ndarray,
+    names: list[str],
+    config: RCNNConfig,
+    width: int,
 ) -> np.ndarray:
     (h, w), masks = size, instances.get("masks")
     if masks is not None and masks.dtype != bool:
@@ -155,4 +164,4 @@ def _panel(
         masks = np.asarray(ops.paste_masks(masks, instances["boxes"], image.shape[:2], rule=config.paste)) >= 0.5
     masks = None if masks is None else masks[shown][:, :h, :w]
     points = instances["keypoints"][shown] if "keypoints" in instances else None
-    return viz.draw_instances(image[:h, :w], instances["boxes"][shown], masks, names, keypoints=points, width=_PANEL)
+    return viz.draw_instances(image[:h, :w], instances["boxes"][shown], masks, names, keypoints=points, width=width)

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxseg import losses, metrics, viz
 from jaxseg.metrics.classification import known
 from jaxseg.metrics.labels import split_void
-from jaxseg.metrics.localization import truth_of
-from jaxseg.tasks.examples import examples
+from jaxseg.metrics.localization import paired_iou, truth_of
+from jaxseg.tasks.examples import examples, sheet_of
 from jaxseg.types import UNKNOWN, Array, Batch, JaxsegError, Outputs, Predictions, Task
+
+_PANEL = 240  # pixels across
 
 Regression = Callable[[Array, Array, Array], Array]
 """``(predictions [..., D], targets [..., D], weights [...]) -> scalar``: l2, l1 or smooth_l1 of jaxseg.losses."""
@@ -47,9 +49,11 @@ def localization(
         loss=partial(_loss, regression, box_weight, joint_weight, len(joints)),
         predict=_predict,
         metric=metrics.combine(*parts, *([metrics.pck_metric(joints, alpha)] if joints else [])),
-        draw=partial(_draw, classes),
+        draw=partial(sheet_of, partial(_views, classes), _PANEL),
         main_metric="localization_accuracy",
         about="picture",
+        views=partial(_views, classes),
+        score=("the right class's probability times IoU of the box", _quality),
     )
 
 
@@ -110,23 +114,35 @@ def _box_of(boxes: Array, category: Array) -> Array:
     return boxes if boxes.ndim == 2 else jnp.take_along_axis(boxes, category[:, None, None], axis=1)[:, 0]
 
 
-def _draw(classes: tuple[str, ...], batch: Batch, predictions: Predictions) -> np.ndarray:
-    """A contact sheet: each picture with the true box and joints in white, the predicted ones in colour."""
-    rows = [{"image": _annotated(classes, *one)} for one in examples(batch, predictions)]
-    return viz.contact_sheet(rows, ())
+def _quality(batch: Batch, predictions: Predictions) -> Array:
+    """[B], NaN where the class is unknown or there is no box."""
+    truth, category = truth_of(batch), known(batch, 1)
+    right = jnp.take_along_axis(nn.softmax(predictions["scores"]), jnp.maximum(category, 0)[:, None], axis=-1)[:, 0]
+    there = (category != UNKNOWN) & truth["valid"][:, 0]
+    return jnp.where(there, right * paired_iou(predictions["boxes"], truth["boxes"][:, 0]), jnp.nan)
 
 
-def _annotated(classes: tuple[str, ...], one: Batch, found: Predictions) -> np.ndarray:
+def _views(classes: tuple[str, ...], batch: Batch, predictions: Predictions, width: int) -> list[dict[str, np.ndarray]]:
+    """Of every image itself, with the predicted box and joints, and with the true ones; below each the predicted (and
+    the true) name."""
+    return [_row(classes, width, *one) for one in examples(batch, predictions)]
+
+
+def _row(classes: tuple[str, ...], width: int, one: Batch, found: Predictions) -> dict[str, np.ndarray]:
     truth = {key: value[0] for key, value in one["instances"].items()}
-    name, category = classes[int(found["category"])], int(one["category"])
-    boxes: list[Any] = [(truth["boxes"], viz.TRUTH)] if truth["valid"] else []
-    points: list[Any] = []
-    if "keypoints" in found:
-        points = [(p[:2], viz.TRUTH) for p in truth["keypoints"] if p[2] > 0]
-        points += [(p, viz.PREDICTION) for p in found["keypoints"]]
-    return viz.annotate(
-        one["image"],
-        boxes=[*boxes, (found["boxes"], viz.PREDICTION)],
-        points=points,
-        text=f"{name} ({classes[category] if category >= 0 else 'unknown'})",
-    )
+    draw, category = partial(viz.annotate, one["image"], width=width), int(one["category"])
+    text = f"{classes[int(found['category'])]} ({classes[category] if category >= 0 else 'unknown'})"
+    true_points = [(p[:2], viz.TRUTH) for p in truth["keypoints"] if p[2] > 0] if "keypoints" in found else []
+    return {
+        "image": draw(text=text),
+        "prediction": draw(
+            boxes=[(found["boxes"], viz.PREDICTION)],
+            points=[(p, viz.PREDICTION) for p in found.get("keypoints", ())],
+            text=text,
+        ),
+        "truth": draw(
+            boxes=[(truth["boxes"], viz.TRUTH)] if truth["valid"] else [],
+            points=true_points,
+            text=text,
+        ),
+    }

@@ -10,7 +10,7 @@ from jaxseg import viz
 from jaxseg.metrics.mesh import Shape, moved_shape, original_shapes
 from jaxseg.nn import GKIOXARI_2019, RCNNConfig
 from jaxseg.tasks.detection import detection
-from jaxseg.tasks.examples import examples
+from jaxseg.tasks.examples import examples, sheet_of
 from jaxseg.types import Batch, Metric, Predictions, Task
 
 WEIGHTS = {"mesh_voxel": 3.0, "mesh_chamfer": 1.0, "mesh_normal": 0.1, "mesh_edge": 1.0}
@@ -38,11 +38,14 @@ def mesh_prediction(
     task = detection(
         classes, metric, config=config, main_metric="mesh_f1@0.3", shown_score=shown_score, weights=weights
     )
-    return task._replace(draw=partial(_draw, truth, shown_score))
+    views = partial(_views, truth, shown_score)
+    return task._replace(draw=partial(sheet_of, views, _PANEL), views=views)
 
 
-def _draw(truth: Any, shown_score: float, batch: Batch, predictions: Predictions) -> np.ndarray:
-    """A contact sheet: image, the meshes found and the true ones, as the picture shows them and turned. Colours go from
+def _views(
+    truth: Any, shown_score: float, batch: Batch, predictions: Predictions, width: int
+) -> list[dict[str, np.ndarray]]:
+    """Of every image itself, the meshes found and the true ones, as the picture shows them and turned. Colours go from
     left to right: an object that is found has the same in all."""
     rows = []
     for one, part in examples(batch, predictions):
@@ -51,11 +54,11 @@ def _draw(truth: Any, shown_score: float, batch: Batch, predictions: Predictions
         found = [d.shape for d in there if len(d.shape.faces)]
         true = [moved_shape(shape, one["matrix"]) for _, shape in truth(int(one["index"]))]
         image = {"image": one["image"][: size[0], : size[1]]}
-        rows.append(image | _views("found", found, size) | _views("true", true, size))
-    return viz.contact_sheet(rows, (), panel_width=_PANEL)
+        rows.append(image | _both("prediction", found, size, width) | _both("truth", true, size, width))
+    return rows
 
 
-def _views(name: str, shapes: Sequence[Shape], size: tuple[int, int]) -> dict[str, np.ndarray]:
+def _both(name: str, shapes: Sequence[Shape], size: tuple[int, int], width: int) -> dict[str, np.ndarray]:
     shapes = sorted(shapes, key=lambda shape: shape.vertices[shape.faces].mean(axis=(0, 1))[0])
-    draw = partial(viz.draw_shapes, shapes, size, width=_PANEL)
+    draw = partial(viz.draw_shapes, shapes, size, width=width)
     return {name: draw(), f"{name}, from the side": draw(turn=60.0)}

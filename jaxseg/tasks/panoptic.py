@@ -12,7 +12,7 @@ from jaxseg import losses, ops, viz
 from jaxseg.nn import TORCHVISION, RCNNConfig
 from jaxseg.ops.masks import PasteRule
 from jaxseg.tasks.detection import detection
-from jaxseg.tasks.examples import examples
+from jaxseg.tasks.examples import examples, sheet_of
 from jaxseg.types import VOID, Array, Batch, Metric, Outputs, Predictions, Task
 
 _PANEL = 320  # pixels across
@@ -50,12 +50,14 @@ def panoptic(
         score=score,
         rule=config.paste,
     )
+    views = partial(_views, stuff, things, palette, config.paste)
     return task._replace(
         loss=partial(_loss, task, len(stuff), semantic_weight),
         predict=partial(_predict, task, merge),
-        draw=partial(_draw, stuff, things, palette, config.paste),
+        draw=partial(sheet_of, views, _PANEL),
         main_metric=main_metric,
         about="segments",
+        views=views,
     )
 
 
@@ -80,16 +82,17 @@ def _predict(task: Task, merge: Any, outputs: Outputs, batch: Batch) -> Predicti
     return found | names | {"segment_valid": merged.valid}
 
 
-def _draw(
+def _views(
     stuff: Sequence[str],
     things: Sequence[str],
     palette: Any,
     rule: PasteRule,
     batch: Batch,
     predictions: Predictions,
-) -> np.ndarray:
-    """A contact sheet: image, the segments found, the true ones; one row an image."""
-    draw = partial(viz.draw_segments, stuff=stuff, things=things, palette=palette, width=_PANEL)
+    width: int,
+) -> list[dict[str, np.ndarray]]:
+    """Of every image itself, the segments found, the true ones."""
+    draw = partial(viz.draw_segments, stuff=stuff, things=things, palette=palette, width=width)
     rows = []
     for one, found in examples(batch, predictions):
         h, w = one["size"]
@@ -100,7 +103,7 @@ def _draw(
             ids, kinds = _true_segments(one["instances"], one["label"], len(stuff), rule)
             panels["truth"] = draw(image, ids[:h, :w], kinds)
         rows.append(panels)
-    return viz.contact_sheet(rows, (), panel_width=_PANEL)
+    return rows
 
 
 def _true_segments(truth: Any, label: np.ndarray, num_stuff: int, rule: PasteRule) -> tuple[np.ndarray, np.ndarray]:

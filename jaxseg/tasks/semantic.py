@@ -44,6 +44,7 @@ def semantic(
         metric=metric._replace(update=partial(_update, metric)),
         draw=partial(_draw, classes, palette),
         main_metric="miou",
+        views=_views,
     )
 
 
@@ -83,9 +84,14 @@ def _labels_like(logits: Array, labels: Array) -> Array:
 
 def _draw(classes: tuple[str, ...], palette: Any, batch: Batch, predictions: Predictions) -> np.ndarray:
     """A contact sheet: image, prediction over it, truth over it, one row an image, and the legend."""
+    return viz.contact_sheet(_views(batch, predictions), classes, palette)
+
+
+def _views(batch: Batch, predictions: Predictions, width: int = 0) -> list[dict[str, np.ndarray]]:
+    """Of every image itself and both label maps, cut free of padding, at their own size whatever ``width``."""
     rows = []
     for one, found in examples(batch, predictions):
         h, w = one["size"]
         panels = {"image": one["image"], "prediction": found["label"], "truth": one["label"]}
         rows.append({name: panel[:h, :w] for name, panel in panels.items()})
-    return viz.contact_sheet(rows, classes, palette)
+    return rows

@@ -152,6 +152,11 @@ def noted_experiment(workdir: Path, arguments: Sequence[str] = ()) -> Experiment
             f"{workdir / 'config.py'}: {error}; put back the files that it reads by itself, or write into it what it "
             "takes from them (a source reads nothing before its first sample is asked for)"
         ) from error
+    except Exception as error:  # whatever a config of another time calls by a name that is gone
+        raise JaxsegError(
+            f"{workdir / 'config.py'}: {type(error).__name__}: {error}; if it was written for another version of "
+            "jaxseg, install that one or mend it there"
+        ) from error
 
 
 def _packed_experiment(file: Path, arguments: Sequence[str]) -> Experiment:

@@ -173,10 +173,16 @@ def _first_line(error: Exception) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """As :func:`write_text`."""
+    write_text(path, json.dumps(value, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all; several hosts may write the same one at once, and the last stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        temporary.write_text(json.dumps(value, indent=1))
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

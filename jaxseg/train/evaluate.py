@@ -23,16 +23,22 @@ SHOWN = 6  # examples on the sheet that each evaluation draws, evenly from first
 
 
 def evaluate(
-    experiment: Experiment, variables: Any, *, shown: int = SHOWN, eval_step: Callable[..., Any] | None = None
+    experiment: Experiment,
+    variables: Any,
+    *,
+    shown: int = SHOWN,
+    eval_step: Callable[..., Any] | None = None,
+    watch: Callable[[Batch, Any], None] | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """``(scores, contact sheet)`` of ``variables`` over the validation source.
 
     ``eval_step``, ``(variables, metric state, batch) -> (metric state, predictions)``, stands in for what model and
     task say by themselves. Where the metric runs on the host it is updated here, with the predictions of all processes.
+    ``watch`` is shown every batch with its predictions, as numpy arrays.
     """
     mesh = parallel.spread("jit", devices=experiment.devices)
     eval_step = eval_step or jax.jit(make_eval_step(experiment.model, experiment.task))
-    return _evaluate(experiment, eval_step, mesh, variables, shown)
+    return _evaluate(experiment, eval_step, mesh, variables, shown, watch=watch)
 
 
 def load_run(workdir: str | Path, which: str = "best", arguments: Sequence[str] = ()) -> tuple[Experiment, Any, int]:
@@ -76,6 +82,7 @@ def _evaluate(
     variables: Any,
     shown: int,
     most: int | None = None,
+    watch: Callable[[Batch, Any], None] | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
     variables, on_host = how.place(variables), e.task.metric.on_host
     metric = e.task.metric.init() if on_host else how.place(e.task.metric.init())
@@ -99,6 +106,8 @@ def _evaluate(
             metric = e.task.metric.update(metric, *parallel.rows_of_all((predictions, seen)))
         else:
             metric, predictions = eval_step(variables, metric, placed)
+        if watch is not None:
+            watch(batch, jax.device_get(predictions))
         rows = np.flatnonzero(np.isin(batch["index"], chosen))
         if len(rows) and jax.process_count() == 1:
             examples.append(jax.tree.map(partial(np.take, indices=rows, axis=0), (batch, jax.device_get(predictions))))

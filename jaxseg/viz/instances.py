@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxseg.viz.overlay import INK, PAPER, default_palette, overlay, to_uint8
 
 MOST_NAMED = 30  # more names than that would hide the picture
+READABLE = 480  # pixels across, which smaller pictures are drawn at, so that names do not hide them
 
 
 def instance_colours(count: int) -> np.ndarray:
@@ -61,7 +62,7 @@ def draw_instances(
         if names and len(boxes) <= MOST_NAMED:
             place = (max(x1 + 1, 0), max(y1 - 13, 0))
             draw.rectangle(draw.textbbox(place, names[i], font=font), fill=INK)
-            draw.text(place, names[i], fill=paint, font=font)
+            draw.text(place, names[i], fill=PAPER, font=font)
     dots = instance_colours(0 if keypoints is None else np.shape(keypoints)[1])
     for points, rim in zip(() if keypoints is None else keypoints, colours):
         for (x, y, seen), fill in zip(points, dots):

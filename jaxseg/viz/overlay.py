@@ -27,6 +27,8 @@ def default_palette(num_classes: int) -> np.ndarray:
 def colorize(label: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """``[H, W]`` classes -> ``[H, W, 3]`` uint8. Values outside the palette (void) become black."""
     known = (label >= 0) & (label < len(palette))
+    if not known.any():
+        return np.zeros((*label.shape, 3), np.uint8)
     return np.where(known[..., None], palette[np.where(known, label, 0)], 0).astype(np.uint8)
 
 
@@ -94,8 +96,8 @@ def contact_sheet(
     """
     palette = default_palette(len(classes)) if palette is None else np.asarray(palette, np.uint8)
     font = ImageFont.load_default(14)
-    panels = [[_panel(row, key, palette, panel_width) for key in row] for row in rows]
-    heights = [max(p.height for p in row) for row in panels]
+    panels = [[panel(row, key, palette, panel_width) for key in row] for row in rows]
+    heights = [max(len(p) for p in row) for row in panels]
     top = 28 + (24 if title else 0)
     width = len(panels[0]) * (panel_width + MARGIN) + MARGIN
     sheet = Image.new("RGB", (width, top + sum(heights) + MARGIN * len(rows)), PAPER)
@@ -105,19 +107,29 @@ def contact_sheet(
         draw.text((MARGIN + column * (panel_width + MARGIN), top - 20), name, fill=INK, font=font)
     y = top
     for row, height in zip(panels, heights):
-        for column, panel in enumerate(row):
-            sheet.paste(panel, (MARGIN + column * (panel_width + MARGIN), y))
+        for column, picture in enumerate(row):
+            sheet.paste(Image.fromarray(picture), (MARGIN + column * (panel_width + MARGIN), y))
         y += height + MARGIN
     labels = [value for row in rows for value in row.values() if value.ndim == 2]
     shown = sorted({int(k) for label in labels for k in np.unique(label) if 0 <= k < len(classes) and k != VOID})
     return with_legend(np.asarray(sheet), classes, palette, shown)
 
 
-def _panel(row: Mapping[str, np.ndarray], key: str, palette: np.ndarray, width: int) -> Image.Image:
-    value = row[key]
-    picture = to_uint8(value) if value.ndim == 3 else overlay(to_uint8(row["image"]), value, palette)
+def panel(row: Mapping[str, np.ndarray], key: str, palette: Any, width: int) -> np.ndarray:
+    """One picture of ``row``, a dict of pictures [H, W, 3] and label maps by name, made ``width`` wide; a label map
+    [H, W] is drawn over ``image``, after both were enlarged, so that lines between classes stay thin."""
+    value, image = row[key], to_uint8(row["image"])
+    if value.ndim == 3:
+        return _resized(to_uint8(value), width)
+    if width > image.shape[1]:
+        image = _resized(image, width)
+        value = np.asarray(Image.fromarray(value.astype(np.int32)).resize(image.shape[1::-1], Image.Resampling.NEAREST))
+    return _resized(overlay(image, value, np.asarray(palette, np.uint8)), width)
+
+
+def _resized(picture: np.ndarray, width: int) -> np.ndarray:
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

@@ -21,6 +21,14 @@ def test_overlay_mixes_and_leaves_void():
     np.testing.assert_array_equal(out, viz.overlay(image / 255, label, np.array([[200, 0, 0]], np.uint8), alpha=0.5))
 
 
+def test_without_any_colour_the_picture_stays():
+    image = np.full((4, 6, 3), 100, np.uint8)
+    nothing = viz.draw_segments(
+        image, np.zeros((4, 6), np.int32), np.zeros(3, np.int32), stuff=("sky",), things=("dog",)
+    )
+    np.testing.assert_array_equal(nothing, image)
+
+
 def test_a_sheet_shows_only_the_classes_that_occur():
     rows = [{"image": np.zeros((20, 30, 3), np.uint8), "truth": np.full((20, 30), k, np.uint8)} for k in (0, 2)]
     palette = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
