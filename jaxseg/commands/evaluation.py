@@ -14,6 +14,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Score a run's checkpoint, or a file of weights, over validation data; leaves ``eval.json`` and ``eval.png``."""
     from jaxseg.data import write_png
     from jaxseg.infer.refine import refined_eval_step
+    from jaxseg.progress import progress
     from jaxseg.train import evaluate as evaluation
     from jaxseg.train.checkpoint import write_json
 
@@ -25,7 +26,8 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     eval_step = None
     if arguments.crf is not None:
         eval_step = refined_eval_step(experiment, chosen_crf(arguments.crf, run))
-    scores, sheet = evaluation.evaluate(experiment, variables, eval_step=eval_step)
+    with progress("evaluate", len(experiment.data.val), "pictures") as show:
+        scores, sheet = evaluation.evaluate(experiment, variables, eval_step=eval_step, show=show)
     print(f"{run.stem} after step {step}" if packed else f"{arguments.checkpoint} checkpoint, step {step}")
     print_scores(experiment, scores)
     write_json(out / "eval.json", {"step": step, **scores})

@@ -100,10 +100,10 @@ def _refuse_options_of_labels(arguments: argparse.Namespace) -> None:
 
 def _each_picture(images: Sequence[Path], draw: Callable[[Path, np.ndarray, Callable[[float], None]], None]) -> int:
     from jaxseg.data import read_image
-    from jaxseg.infer import PictureProgress
+    from jaxseg.progress import progress
 
     files, failed = _picture_files(images), 0
-    with PictureProgress(len(files)) as progress:
+    with progress("predict", len(files), "pictures") as show:
         for number, file in enumerate(files):
             try:
                 image = read_image(file)
@@ -111,7 +111,7 @@ def _each_picture(images: Sequence[Path], draw: Callable[[Path, np.ndarray, Call
                 print(f"jaxseg: {error}", file=sys.stderr)
                 failed += 1
                 continue
-            draw(file, image, lambda part: progress.show(file.name, number + part))  # noqa: B023
+            draw(file, image, lambda part: show(number + part))  # noqa: B023
     return 2 if failed else 0
 
 

@@ -83,13 +83,13 @@ def _judged(page: viz.Page, e: Experiment, arguments: argparse.Namespace) -> viz
     """The page with what an evaluation shows."""
     import jax
 
-    from jaxseg.infer import PictureProgress
+    from jaxseg.progress import progress
     from jaxseg.train.evaluate import load_variables
     from jaxseg.train.judge import classes_of, judge
 
     variables, step = load_variables(e, arguments.workdir, arguments.checkpoint)
-    with PictureProgress(len(e.data.val), "evaluate") as progress:
-        found = judge(e, variables, most=arguments.images, watch=lambda done: progress.show("evaluated", done))
+    with progress("evaluate", len(e.data.val), "pictures") as show:
+        found = judge(e, variables, most=arguments.images, watch=show)
     parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
     facts = {
         **page.facts,

@@ -3,7 +3,6 @@
 from jaxseg.infer.augment import average_views
 from jaxseg.infer.instances import Found, InstancePredictor
 from jaxseg.infer.predictor import Ensemble, Predictor
-from jaxseg.infer.progress import PictureProgress
 from jaxseg.infer.refine import CRF, Refined
 from jaxseg.infer.segments import FoundSegments, SegmentPredictor
 from jaxseg.infer.tiles import Tiles, tiled
@@ -14,7 +13,6 @@ __all__ = [
     "Found",
     "FoundSegments",
     "InstancePredictor",
-    "PictureProgress",
     "Predictor",
     "Refined",
     "SegmentPredictor",

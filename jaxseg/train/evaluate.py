@@ -29,23 +29,28 @@ def evaluate(
     shown: int = SHOWN,
     eval_step: Callable[..., Any] | None = None,
     watch: Callable[[Batch, Any], None] | None = None,
+    show: Callable[[int], None] = lambda done: None,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """``(scores, contact sheet)`` of ``variables`` over the validation source.
 
     ``eval_step``, ``(variables, metric state, batch) -> (metric state, predictions)``, stands in for what model and
     task say by themselves. Where the metric runs on the host it is updated here, with the predictions of all processes.
-    ``watch`` is shown every batch with its predictions, as numpy arrays.
+    ``watch`` is shown every batch with its predictions, as numpy arrays; ``show`` is told how many pictures are done.
     """
     mesh = parallel.spread("jit", devices=experiment.devices)
     eval_step = eval_step or jax.jit(make_eval_step(experiment.model, experiment.task))
-    return _evaluate(experiment, eval_step, mesh, variables, shown, watch=watch)
+    return _evaluate(experiment, eval_step, mesh, variables, shown, watch=watch, show=show)
 
 
 def load_run(workdir: str | Path, which: str = "best", arguments: Sequence[str] = ()) -> tuple[Experiment, Any, int]:
-    """``(experiment, variables, step)`` of what ``jaxseg train`` left in ``workdir``, its best or latest checkpoint, or
-    of a file of weights. ``arguments`` of its config come after those that it was trained with (``--root``)."""
-    experiment = noted_experiment(Path(workdir), arguments)
-    return experiment, *load_variables(experiment, workdir, which)
+    """``(experiment, variables, step)`` of what ``jaxseg train`` left in ``workdir``, its best or latest checkpoint,
+    or of weights: a file, the name of shipped ones, or ``hf:USER/NAME``. ``arguments`` of its config come after those
+    that it was trained with (``--root``)."""
+    run = Path(workdir)
+    if not run.exists() and (str(workdir) in packed.shipped() or str(workdir).startswith("hf:")):
+        run = packed.packed_file(workdir)
+    experiment = noted_experiment(run, arguments)
+    return experiment, *load_variables(experiment, run, which)
 
 
 def load_variables(experiment: Experiment, workdir: str | Path, which: str = "best") -> tuple[Any, int]:
@@ -69,10 +74,13 @@ def load_variables(experiment: Experiment, workdir: str | Path, which: str = "be
     return (tree if which == "best" else tree.variables), int(about["step"])
 
 
-def evaluate_state(run: Run, state: Any, most: int | None = None) -> tuple[dict[str, Any], np.ndarray]:
-    """``(scores, contact sheet)`` of a state in training, however it is spread; of the first ``most`` batches."""
+def evaluate_state(
+    run: Run, state: Any, most: int | None = None, show: Callable[[int], None] = lambda done: None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """``(scores, contact sheet)`` of a state in training, however it is spread; of the first ``most`` batches. ``show``
+    is told how many pictures are done."""
     variables = run.spread.gather(state).variables
-    return _evaluate(run.experiment, run.eval_step, run.eval_spread, variables, SHOWN, most)
+    return _evaluate(run.experiment, run.eval_step, run.eval_spread, variables, SHOWN, most, show=show)
 
 
 def _evaluate(
@@ -83,6 +91,7 @@ def _evaluate(
     shown: int,
     most: int | None = None,
     watch: Callable[[Batch, Any], None] | None = None,
+    show: Callable[[int], None] = lambda done: None,
 ) -> tuple[dict[str, Any], np.ndarray]:
     variables, on_host = how.place(variables), e.task.metric.on_host
     metric = e.task.metric.init() if on_host else how.place(e.task.metric.init())
@@ -98,7 +107,7 @@ def _evaluate(
     )
     chosen = np.linspace(0, len(e.data.val) - 1, shown).round()
     examples: list[tuple[Batch, Any]] = []
-    for batch in islice(batches, most):
+    for number, batch in enumerate(islice(batches, most), 1):
         placed = how.put(batch)
         if on_host:
             _, predictions = eval_step(variables, None, placed)
@@ -108,6 +117,7 @@ def _evaluate(
             metric, predictions = eval_step(variables, metric, placed)
         if watch is not None:
             watch(batch, jax.device_get(predictions))
+        show(min(number * e.eval_batch_size, len(e.data.val)))
         rows = np.flatnonzero(np.isin(batch["index"], chosen))
         if len(rows) and jax.process_count() == 1:
             examples.append(jax.tree.map(partial(np.take, indices=rows, axis=0), (batch, jax.device_get(predictions))))

@@ -77,6 +77,11 @@ class Log:
             left = "" if remaining is None else f"  {remaining:.0f} s left"
             self.say(f"step {step}/{self.progress.tasks[self.bar].total:.0f}  {status}{left}")
 
+    def evaluating(self, done: int) -> None:
+        """Say on the bar how many pictures of an evaluation are done."""
+        if self.progress is not None:
+            self.progress.update(self.bar, status=f"evaluating: {done} pictures")
+
     def record(self, step: int, values: Mapping[str, Any]) -> None:
         """Append one line ``{"step": ..., "time": ..., **values}``, and give the numbers among it to the writers."""
         if self.quiet:

@@ -77,7 +77,7 @@ def train(
                 state = new_state  # the one before has been donated
                 last = step == experiment.steps
                 if step % experiment.eval_every == 0 or last:
-                    result.scores, sheet = evaluate_state(run, state)
+                    result.scores, sheet = evaluate_state(run, state, show=log.evaluating)
                     record = _keep_best(run, state, step, result.scores, record, best, log, sheet)
                     result.files = [write_png(workdir / "predictions.png", sheet)] if log.progress else []
                     last = last or _given_up(experiment, step, record, say)
