@@ -81,13 +81,3 @@ def test_pmap_and_retired_calls_stay_where_they_belong():
         for word in ("device_put_replicated", "device_put_sharded", "jax_utils.replicate", "colab_tpu"):
             assert word not in text, path
         assert "jax.pmap" not in text or path.name == "parallel.py", path
-
-
-def test_every_system_is_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    inner = {"__init__.py", "published.py"}
-    files = [*(ROOT / "jaxseg" / "models").glob("*.py"), *(ROOT / "configs").glob("*.py")]
-    absent = [
-        str(p.relative_to(ROOT)) for p in files if f"({p.relative_to(ROOT)})" not in readme and p.name not in inner
-    ]
-    assert absent == []
