@@ -54,7 +54,7 @@ class RegionNetwork(nn.Module):
         chex.assert_shape(images, (None, None, None, 3))
         x = self.backbone(self.normalization(images).astype(self.dtype), train=train)[self.layer]
         fc7 = self.head(x, train).astype(jnp.float32)
-        pool5 = x.reshape(len(x), -1).astype(jnp.float32)
+        pool5 = x.reshape(x.shape[0], -1).astype(jnp.float32)
         return {"logits": nn.Dense(self.num_classes + 1, name="fc8")(fc7), "pool5": pool5, "fc7": fc7}
 
 

@@ -30,8 +30,8 @@ class Connected(nn.Module):
     def __call__(self, x: Array) -> Array:
         kernel = self.param("kernel", self.kernel_init, (*x.shape[1:], self.features)).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,)).astype(self.dtype)
-        flat = x.reshape(len(x), -1).astype(self.dtype)
-        return flat @ kernel.reshape(-1, self.features) + jnp.broadcast_to(bias, (len(x), self.features))
+        flat = x.reshape(x.shape[0], -1).astype(self.dtype)
+        return flat @ kernel.reshape(-1, self.features) + jnp.broadcast_to(bias, (x.shape[0], self.features))
 
 
 class TwoFC(nn.Module):
