@@ -59,7 +59,7 @@ class Localizer(nn.Module):
             x = nn.relu(nn.Dense(width, dtype=self.dtype, name=f"regress{i}")(x))
             x = Dropout(self.dropout)(x, train=train)
         x = x.astype(jnp.float32)
-        b, k = len(images), self.num_classes
+        b, k = images.shape[0], self.num_classes
         last = partial(nn.Dense, kernel_init=nn.initializers.normal(0.01))  # begins near the picture's middle
         boxes = last(4 * k if self.per_class else 4, name="box")(x)
         outputs = {

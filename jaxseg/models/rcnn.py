@@ -107,7 +107,7 @@ class RCNN(nn.Module):
         frames = ops.context_boxes(boxes.astype(jnp.float32), self.side, self.context)
         step = min(self.at_once, r)
         frames = jnp.pad(frames, ((0, 0), (0, -r % step), (0, 0))).reshape(-1, step, 4)
-        which = jnp.repeat(jnp.arange(b), len(frames) // b)
+        which = jnp.repeat(jnp.arange(b), -(-r // step))
 
         def look(module: "RCNN", carry: Any, chunk: tuple[Array, Array]) -> tuple[Any, Outputs]:
             place, frame = chunk

@@ -89,7 +89,7 @@ class BoxPredictor(nn.Module):
         dense = partial(nn.Dense, dtype=self.dtype)
         scores = dense(self.num_classes + 1, kernel_init=init(0.01), name="cls_score")(x)
         deltas = dense(self.num_classes * 4, kernel_init=init(0.001), name="bbox_pred")(x)
-        return scores.astype(jnp.float32), deltas.astype(jnp.float32).reshape(len(x), self.num_classes, 4)
+        return scores.astype(jnp.float32), deltas.astype(jnp.float32).reshape(x.shape[0], self.num_classes, 4)
 
 
 def flattened(module: Any, x: Array, *rest: Any) -> Any:
