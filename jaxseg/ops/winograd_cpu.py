@@ -98,7 +98,7 @@ def conv(
 ) -> Array:
     """The convolution ``[B, *size, O]`` of ``x [B, H, W, C]`` with ``before`` zeros above and to the left; ``turned``:
     with the turned kernel, its channels swapped."""
-    tiling = Tiling.of(len(x), size, dilation, before, max(kernel.shape[2:]))
+    tiling = Tiling.of(x.shape[0], size, dilation, before, max(kernel.shape[2:]))
     taps = [[kernel[u, v] for v in range(3)] for u in range(3)]  # each is cut out once
     taps = [row[::-1] for row in taps[::-1]] if turned else taps
     weights = {(i, j): _weighted(KERNEL, i, j, lambda u, v: taps[u][v]) for i, j in _PLACES}
@@ -115,7 +115,7 @@ def conv(
     one = known(tiling.blocks) and tiling.blocks == 1
     y = of_block(0) if one else lax.map(of_block, lax.iota(jnp.int32, tiling.blocks))
     height, width = 2 * tiling.down * tiling.bands * dilation[0], 2 * tiling.right * dilation[1]
-    return y.reshape(-1, height, width, y.shape[-1])[: len(x), : tiling.rows, : tiling.columns]
+    return y.reshape(-1, height, width, y.shape[-1])[: x.shape[0], : tiling.rows, : tiling.columns]
 
 
 def kernel_gradient(x: Array, g: Array, *, dilation: tuple[int, int], before: tuple[int, int]) -> Array:
