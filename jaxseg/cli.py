@@ -3,6 +3,7 @@
 jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ...]
 jaxseg eval --workdir DIR [--crf]
 jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
+jaxseg export --workdir DIR --out FILE [--format onnx --size 512,512]
 jaxseg demo
 jaxseg models
 """
@@ -56,6 +57,7 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     run = {
         "eval": commands.evaluate,
         "predict": commands.predict,
+        "export": commands.export,
         "demo": commands.demo,
         "models": commands.models,
         "env": commands.env,
@@ -109,11 +111,25 @@ def _parser() -> argparse.ArgumentParser:
         "--workdir", type=Path, required=True, action="append", help="as train was given; several: their mean"
     )
     for sub in (evaluate, predict):
-        sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
         sub.add_argument(
             "--crf", nargs="?", const="", metavar="FILE",
             help="refine by a dense CRF: settings from FILE, or from crf.json in the work directory (see crf_search)",
         )  # fmt: skip
+
+    export = command("export", "Write a trained run's model as a file that runs without jaxseg (StableHLO, or ONNX).")
+    export.add_argument("--workdir", type=Path, required=True, help="the folder that train was given")
+    export.add_argument("--out", type=Path, required=True, help="a file, or a folder to write model.jax to")
+    export.add_argument("--format", choices=("jax", "onnx"), default="jax", help="which (%(default)s)")
+    export.add_argument("--size", type=_size, metavar="H,W", help="for pictures of this size only: faster on a CPU")
+    export.add_argument("--batch", type=int, help="for so many pictures at once (any number, where the model allows)")
+    export.add_argument("--uint8", action="store_true", help="pictures go in as bytes, 0 to 255 (float32, 0 to 1)")
+    platforms = ("cpu", "cuda", "tpu")
+    export.add_argument(
+        "--platforms", type=_names, default=platforms, help=f"kinds of device it is for ({','.join(platforms)})"
+    )
+
+    for sub in (evaluate, predict, export):
+        sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
 
     demo = command("demo", "Train a small U-Net on built-in data and draw what it learnt: about two minutes on a CPU.")
     demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
@@ -128,6 +144,18 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: give numbers with commas between, as 0.75,1,1.25") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give height and width in pixels, as 480,640") from None
+    return height, width
 
 
 def _set_up_jax() -> None:

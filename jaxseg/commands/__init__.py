@@ -2,7 +2,8 @@
 
 from jaxseg.commands.about import env, models
 from jaxseg.commands.evaluation import evaluate
+from jaxseg.commands.exporting import export
 from jaxseg.commands.prediction import predict
 from jaxseg.commands.training import demo, train
 
-__all__ = ["demo", "env", "evaluate", "models", "predict", "train"]
+__all__ = ["demo", "env", "evaluate", "export", "models", "predict", "train"]
