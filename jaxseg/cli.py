@@ -4,6 +4,7 @@ jaxseg train CONFIG --workdir DIR [--steps 100 --optimizer.learning-rate 0.01 ..
 jaxseg eval --workdir DIR [--crf]
 jaxseg predict IMAGE... --workdir DIR [--out DIR] [--tile 512] [--scales 0.75,1,1.25] [--flip] [--crf]
 jaxseg export --workdir DIR --out FILE [--format onnx --size 512,512]
+jaxseg bench CONFIG [--size 512,512 --batch 4 --dtype bfloat16 --train]
 jaxseg demo
 jaxseg models
 """
@@ -58,6 +59,7 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
         "eval": commands.evaluate,
         "predict": commands.predict,
         "export": commands.export,
+        "bench": commands.bench,
         "demo": commands.demo,
         "models": commands.models,
         "env": commands.env,
@@ -128,7 +130,18 @@ def _parser() -> argparse.ArgumentParser:
         "--platforms", type=_names, default=platforms, help=f"kinds of device it is for ({','.join(platforms)})"
     )
 
-    for sub in (evaluate, predict, export):
+    bench = command("bench", "Time a config's model, with random parameters, or a run's; count its operations.")
+    bench.add_argument("config", nargs="?", help="a config file, or the name of a shipped one (see: jaxseg models)")
+    bench.add_argument("--workdir", type=Path, help="the folder of a run, to time its model with its parameters")
+    bench.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
+    bench.add_argument("--size", type=_size, metavar="H,W", help="of the pictures (as the config prepares its own)")
+    bench.add_argument("--batch", type=int, help="pictures at once (1; in training the config's)")
+    bench.add_argument("--dtype", choices=("float32", "bfloat16"), help="what the network computes in (the config's)")
+    bench.add_argument("--train", action="store_true", help="a whole training step, not a prediction")
+    bench.add_argument("--repeat", type=int, default=20, help="how many runs are timed (%(default)s)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="the numbers, for programs")
+
+    for sub in (evaluate, predict, export, bench):
         sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
 
     demo = command("demo", "Train a small U-Net on built-in data and draw what it learnt: about two minutes on a CPU.")
