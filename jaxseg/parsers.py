@@ -17,6 +17,8 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _train(commands)
     _of_runs(commands)
+    _shown(commands)
+    _elsewhere(commands)
     _data(_command(commands, "data", "Data sets: prepare published ones, look at your own, convert."))
     _weights(_command(commands, "weights", "Weights as files: what there is, and to and fro."))
     _command(commands, "models", "List the models: paper, file, parameters, config.", run="models")
@@ -64,6 +66,17 @@ def _of_runs(commands: Any) -> None:
     predict.add_argument("--blend", choices=("gaussian", "mean"), help="how overlapping tiles are averaged (gaussian)")
     predict.add_argument("--scales", type=_numbers, default=(1.0,), help="average over these, as 0.75,1,1.25 (1)")
     predict.add_argument("--flip", action="store_true", help="average with the prediction for the mirrored picture")
+    _which(one)
+    _which(predict, "; several: their mean")
+    for sub in (evaluate, predict):
+        sub.add_argument(
+            "--crf", nargs="?", const="", metavar="FILE",
+            help="refine by a dense CRF: settings from FILE, or from crf.json in the work directory (see crf_search)",
+        )  # fmt: skip
+        _checkpoint(sub)
+
+
+def _shown(commands: Any) -> None:
     text = "Write a run as one HTML page: curves, scores, its best and worst pictures, settings."
     report = _command(commands, "report", text, run="report")
     report.add_argument("workdir", type=Path, metavar="RUN", help="the folder that train was given")
@@ -76,15 +89,36 @@ def _of_runs(commands: Any) -> None:
     view.add_argument("--host", default="127.0.0.1", help="who may reach it: this machine alone (%(default)s)")
     view.add_argument("--port", type=int, default=7860, help="0: any that is free (%(default)s)")
     view.add_argument("--no-browser", action="store_true", help="do not open the page")
-    for sub, several in ((one, ""), (predict, "; several: their mean"), (view, "; or several")):
-        sub.add_argument("--workdir", type=Path, action="append", help="the folder that train was given" + several)
-        sub.add_argument("--weights", action="append", help="or weights: a file, or a name of jaxseg weights list")
-    for sub in (evaluate, predict):
-        sub.add_argument(
-            "--crf", nargs="?", const="", metavar="FILE",
-            help="refine by a dense CRF: settings from FILE, or from crf.json in the work directory (see crf_search)",
-        )  # fmt: skip
-    for sub in (evaluate, predict, report, view):
+    _which(view, "; or several")
+    for sub in (report, view):
+        _checkpoint(sub)
+
+
+def _elsewhere(commands: Any) -> None:
+    text = "Write a trained model as a file that runs without jaxseg (StableHLO, or ONNX)."
+    export = _command(commands, "export", text, run="export")
+    export.add_argument("--out", type=Path, required=True, help="a file, or a folder to write model.jax to")
+    export.add_argument("--format", choices=("jax", "onnx"), default="jax", help="which (%(default)s)")
+    export.add_argument("--size", type=_size, metavar="H,W", help="for pictures of this size only: faster on a CPU")
+    export.add_argument("--batch", type=int, help="for so many pictures at once (any number, where the model allows)")
+    export.add_argument("--uint8", action="store_true", help="pictures go in as bytes, 0 to 255 (float32, 0 to 1)")
+    platforms = ("cpu", "cuda", "tpu")
+    export.add_argument(
+        "--platforms", type=_words, default=platforms, help=f"kinds of device it is for ({','.join(platforms)})"
+    )
+    _which(export.add_mutually_exclusive_group(required=True))
+    text = "Time a config's model, with random parameters, or a run's; count its operations."
+    bench = _command(commands, "bench", text, run="bench")
+    bench.add_argument("config", nargs="?", help="a config file, or the name of a shipped one (see: jaxseg models)")
+    _which(bench.add_mutually_exclusive_group())
+    bench.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
+    bench.add_argument("--size", type=_size, metavar="H,W", help="of the pictures (as the config prepares its own)")
+    bench.add_argument("--batch", type=int, help="pictures at once (1; in training the config's)")
+    bench.add_argument("--dtype", choices=("float32", "bfloat16"), help="what the network computes in (the config's)")
+    bench.add_argument("--train", action="store_true", help="a whole training step, not a prediction")
+    bench.add_argument("--repeat", type=int, default=20, help="how many runs are timed (%(default)s)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="the numbers, for programs")
+    for sub in (export, bench):
         _checkpoint(sub)
 
 
@@ -154,12 +188,25 @@ def _weights(whole: argparse.ArgumentParser) -> None:
         _checkpoint(sub)
 
 
+def _which(sub: Any, several: str = "") -> None:
+    sub.add_argument("--workdir", type=Path, action="append", help="the folder that train was given" + several)
+    sub.add_argument("--weights", action="append", help="or weights: a file, or a name of jaxseg weights list")
+
+
 def _checkpoint(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give height and width in pixels, as 480,640") from None
+    return height, width
 
 
 def _numbers(text: str) -> tuple[float, ...]:

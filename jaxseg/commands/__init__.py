@@ -1,8 +1,10 @@
 """What each command of the command line does, from parsed arguments to files and printed lines."""
 
 from jaxseg.commands.about import env, models
+from jaxseg.commands.benching import bench
 from jaxseg.commands.data_sets import data_list, data_prepare
 from jaxseg.commands.evaluation import evaluate
+from jaxseg.commands.exporting import export
 from jaxseg.commands.inspection import data_convert, data_inspect
 from jaxseg.commands.prediction import predict
 from jaxseg.commands.reporting import report
@@ -19,6 +21,7 @@ from jaxseg.commands.weight_files import (
 )
 
 __all__ = [
+    "bench",
     "data_convert",
     "data_inspect",
     "data_list",
@@ -26,6 +29,7 @@ __all__ = [
     "demo",
     "env",
     "evaluate",
+    "export",
     "models",
     "predict",
     "report",

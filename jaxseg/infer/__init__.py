@@ -1,6 +1,7 @@
 """Using what was trained: predictions for pictures of any size."""
 
 from jaxseg.infer.augment import average_views
+from jaxseg.infer.export import export_model
 from jaxseg.infer.instances import Found, InstancePredictor
 from jaxseg.infer.predictor import Ensemble, Predictor
 from jaxseg.infer.refine import CRF, Refined
@@ -18,5 +19,6 @@ __all__ = [
     "SegmentPredictor",
     "Tiles",
     "average_views",
+    "export_model",
     "tiled",
 ]

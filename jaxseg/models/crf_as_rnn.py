@@ -64,6 +64,7 @@ class CRFasRNN(nn.Module):
             room = self.max_vertices or 6 * image.shape[0] * image.shape[1]
             rounds = self.iterations if train else self.test_iterations
             options = {"iterations": rounds, "max_vertices": room, "method": "lattice"}
+            options["on_overflow"] = "nan" if self.max_vertices else "quiet nan"  # there is room for all by default
             return dense_crf(-nn.log_softmax(scores), 255 * image, **terms, **options).logits
 
         # One image after the other: each already keeps a device busy, and together they would need B times the memory.

@@ -24,7 +24,7 @@ from flax import linen as nn
 
 from jaxseg import ops
 from jaxseg.nn import CAFFE, VGG16, Conv, ConvTranspose, Norm, Normalization
-from jaxseg.nn.layers import NormKind, he_normal
+from jaxseg.nn.layers import NormKind, he_normal, round_up
 from jaxseg.types import Array, JaxsegError, Outputs
 
 DECODER = {5: (8, 8, 8), 4: (8, 8, 4), 3: (4, 4, 2), 2: (2, 1), 1: (1, 1)}
@@ -57,7 +57,7 @@ class DeconvNet(nn.Module):
                 f"DeconvNet's crop is {self.crop}; it must be a multiple of 32, as VGG halves it five times"
             )
         h, w = images.shape[1:3]
-        below, right = (max(self.crop, n + -n % 32) - n for n in (h, w))
+        below, right = (max(self.crop, round_up(n, 32)) - n for n in (h, w))
         x = jnp.pad(self.normalization(images).astype(self.dtype), ((0, 0), (0, below), (0, right), (0, 0)))
         vgg = VGG16(norm=self.norm, base=self.base, switches=True, **self._shared("vgg"))
         found = vgg(x, train=train)

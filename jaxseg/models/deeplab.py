@@ -25,6 +25,7 @@ from flax import linen as nn
 
 from jaxseg import ops
 from jaxseg.nn import CAFFE, VGG16, Conv, Dropout, Normalization
+from jaxseg.nn.layers import round_up
 from jaxseg.nn.resnet import ResNet, ResNet101
 from jaxseg.types import Array, Outputs
 
@@ -123,7 +124,7 @@ class MultiScale(nn.Module):
 
 def pad_to_corners(x: Array, stride: int = 8) -> Array:
     """Zeros below and to the right, until both sides are ``stride * n + 1``."""
-    pad_h, pad_w = (-(side - 1) % stride for side in x.shape[1:3])
+    pad_h, pad_w = (round_up(side - 1, stride) + 1 - side for side in x.shape[1:3])
     return jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0)))
 
 

@@ -85,7 +85,7 @@ class FastRCNN(nn.Module):
 
 def true_sizes(images: Array, sizes: Array | None) -> Array:
     """``sizes [B, 2]``; if None those of ``images [B, H, W, C]``, of which nothing is padding then."""
-    return jnp.broadcast_to(jnp.array(images.shape[1:3]), (len(images), 2)) if sizes is None else sizes
+    return jnp.broadcast_to(jnp.array(images.shape[1:3]), (images.shape[0], 2)) if sizes is None else sizes
 
 
 def inside(images: Array, sizes: Array) -> Array:

@@ -51,8 +51,8 @@ class RPNHead(nn.Module):
         for x in levels:
             for layer in hidden:
                 x = nn.relu(layer(x))
-            logits.append(cls_logits(x).astype(jnp.float32).reshape(len(x), -1))
-            deltas.append(bbox_pred(x).astype(jnp.float32).reshape(len(x), -1, 4))
+            logits.append(cls_logits(x).astype(jnp.float32).reshape(x.shape[0], -1))
+            deltas.append(bbox_pred(x).astype(jnp.float32).reshape(x.shape[0], -1, 4))
         return logits, deltas
 
 

@@ -54,12 +54,12 @@ class Localizer(nn.Module):
         nn.share_scope(self, self.backbone)  # layers are called conv1, layer1_0, ..., fc: torchvision's names
         features = self.backbone(self.normalization(images).astype(self.dtype), train=train)["layer4"]
         pooled = jnp.mean(features.astype(jnp.float32), (1, 2))
-        x = ops.adaptive_avg_pool(features, self.grid).reshape(len(images), -1)
+        x = ops.adaptive_avg_pool(features, self.grid).reshape(images.shape[0], -1)
         for i, width in enumerate(self.hidden, 1):
             x = nn.relu(nn.Dense(width, dtype=self.dtype, name=f"regress{i}")(x))
             x = Dropout(self.dropout)(x, train=train)
         x = x.astype(jnp.float32)
-        b, k = len(images), self.num_classes
+        b, k = images.shape[0], self.num_classes
         last = partial(nn.Dense, kernel_init=nn.initializers.normal(0.01))  # begins near the picture's middle
         boxes = last(4 * k if self.per_class else 4, name="box")(x)
         outputs = {

@@ -105,8 +105,8 @@ class PyramidDetector(nn.Module):
             resized = jax.vmap(partial(ops.resize_bilinear, size=(h, w)))(x)
             copy = jnp.pad(resized, ((0, 0), (m, m), (m, m), (0, 0)))
             s, d = self.network(copy, train=train)
-            scores.append(s.reshape(len(x), -1, s.shape[-1]))
-            deltas.append(d.reshape(len(x), -1, *d.shape[3:]))
+            scores.append(s.reshape(x.shape[0], -1, s.shape[-1]))
+            deltas.append(d.reshape(x.shape[0], -1, *d.shape[3:]))
         logits, moves = jnp.concatenate(scores, axis=1), jnp.concatenate(deltas, axis=1)
         outputs: Outputs = {"windows": windows, "logits_of": logits, "deltas_of": moves}
         boxes = jnp.asarray(windows)

@@ -54,7 +54,7 @@ class RegionNetwork(nn.Module):
         chex.assert_shape(images, (None, None, None, 3))
         x = self.backbone(self.normalization(images).astype(self.dtype), train=train)[self.layer]
         fc7 = self.head(x, train).astype(jnp.float32)
-        pool5 = x.reshape(len(x), -1).astype(jnp.float32)
+        pool5 = x.reshape(x.shape[0], -1).astype(jnp.float32)
         return {"logits": nn.Dense(self.num_classes + 1, name="fc8")(fc7), "pool5": pool5, "fc7": fc7}
 
 
@@ -107,7 +107,7 @@ class RCNN(nn.Module):
         frames = ops.context_boxes(boxes.astype(jnp.float32), self.side, self.context)
         step = min(self.at_once, r)
         frames = jnp.pad(frames, ((0, 0), (0, -r % step), (0, 0))).reshape(-1, step, 4)
-        which = jnp.repeat(jnp.arange(b), len(frames) // b)
+        which = jnp.repeat(jnp.arange(b), -(-r // step))
 
         def look(module: "RCNN", carry: Any, chunk: tuple[Array, Array]) -> tuple[Any, Outputs]:
             place, frame = chunk

@@ -64,7 +64,7 @@ class SlidingWindow(nn.Module):
         if not train:
             margin = self.window // 2
             x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
-        if min(x.shape[1:3]) < self.window:
+        if any(n < self.window for n in x.shape[1:3]):
             raise JaxsegError(
                 f"training on {x.shape[1]}x{x.shape[2]} pixels; a window has {self.window}: use larger crops"
             )

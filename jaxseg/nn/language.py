@@ -43,7 +43,7 @@ class LanguageModel(nn.Module):
 
     def __call__(self, codes: Array, tokens: Array) -> Array:
         """Codes ``[N, F]`` and true captions ``[N, T]`` -> logits ``[N, T, V]`` float32 of each next token."""
-        before = jnp.concatenate([jnp.full((len(tokens), 1), START, tokens.dtype), tokens[:, :-1]], axis=1)
+        before = jnp.concatenate([jnp.full((tokens.shape[0], 1), START, tokens.dtype), tokens[:, :-1]], axis=1)
 
         def place(state: Any, x: Array) -> tuple[Any, Array]:
             state = self._cell(state, x)
@@ -71,14 +71,14 @@ class LanguageModel(nn.Module):
 
     def _begun(self, codes: Array) -> tuple[Array, Array]:
         """The state after the code: hidden ``[N, H]``, cell ``[N, H]``."""
-        nothing = jnp.zeros((len(codes), self.features), self.dtype)
+        nothing = jnp.zeros((codes.shape[0], self.features), self.dtype)
         return self._cell((nothing, nothing), nn.relu(self.encode(codes.astype(self.dtype))))
 
     def _evidence(self, codes: Array) -> Array:
         """``[N, V]``: what the code alone says of each word."""
         if self.merge:
             return self.evidence(codes.astype(self.dtype))
-        return jnp.zeros((len(codes), self.vocabulary), self.dtype)
+        return jnp.zeros((codes.shape[0], self.vocabulary), self.dtype)
 
     def _cell(self, state: tuple[Array, Array], x: Array) -> tuple[Array, Array]:
         """``i, f, g, o = [x, h] W + b``; ``c = sigmoid(f) c + sigmoid(i) tanh(g)``, ``h = sigmoid(o) tanh(c)``."""

@@ -169,11 +169,17 @@ class Dropout(nn.Module):
         return jnp.where(keep, x / (1 - self.rate), 0)
 
 
-def pad_to_multiple(x: Array, multiple: int) -> Array:
-    """Zeros below and to the right of ``[B, H, W, C]``, until H and W are multiples."""
+def round_up(n: int, multiple: int) -> int:
+    """The next multiple. (As a quotient, not a remainder: so jax follows the sizes of a program exported for any.)"""
+    return -(-n // multiple) * multiple
+
+
+def pad_to_multiple(x: Array, multiple: int, value: float = 0.0) -> Array:
+    """Zeros, or ``value``, below and to the right of ``[B, H, W, C]``, until H and W are multiples."""
     _, h, w, _ = x.shape
-    pad_h, pad_w = -h % multiple, -w % multiple
-    return jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0))) if pad_h or pad_w else x
+    pad_h, pad_w = (round_up(n, multiple) - n for n in (h, w))
+    border = ((0, 0), (0, pad_h), (0, pad_w), (0, 0))
+    return jnp.pad(x, border, constant_values=value) if pad_h or pad_w else x
 
 
 def _per_channel(v: Array) -> Array:

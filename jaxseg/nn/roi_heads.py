@@ -30,8 +30,8 @@ class Connected(nn.Module):
     def __call__(self, x: Array) -> Array:
         kernel = self.param("kernel", self.kernel_init, (*x.shape[1:], self.features)).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,)).astype(self.dtype)
-        flat = x.reshape(len(x), -1).astype(self.dtype)
-        return flat @ kernel.reshape(-1, self.features) + jnp.broadcast_to(bias, (len(x), self.features))
+        flat = x.reshape(x.shape[0], -1).astype(self.dtype)
+        return flat @ kernel.reshape(-1, self.features) + jnp.broadcast_to(bias, (x.shape[0], self.features))
 
 
 class TwoFC(nn.Module):
@@ -89,7 +89,7 @@ class BoxPredictor(nn.Module):
         dense = partial(nn.Dense, dtype=self.dtype)
         scores = dense(self.num_classes + 1, kernel_init=init(0.01), name="cls_score")(x)
         deltas = dense(self.num_classes * 4, kernel_init=init(0.001), name="bbox_pred")(x)
-        return scores.astype(jnp.float32), deltas.astype(jnp.float32).reshape(len(x), self.num_classes, 4)
+        return scores.astype(jnp.float32), deltas.astype(jnp.float32).reshape(x.shape[0], self.num_classes, 4)
 
 
 def flattened(module: Any, x: Array, *rest: Any) -> Any:

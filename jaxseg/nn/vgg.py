@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.nn.layers import Conv, Norm, NormKind
+from jaxseg.nn.layers import Conv, Norm, NormKind, pad_to_multiple
 from jaxseg.types import Array
 
 VGG16_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # (width in bases, convolutions) before each pooling
@@ -15,10 +15,8 @@ VGG16_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # (width in bases, conv
 
 def max_pool_ceil(x: Array) -> Array:
     """2x2 max-pooling with stride 2 that keeps an odd last row and column, as Caffe does: H -> ceil(H / 2)."""
-    _, h, w, _ = x.shape
-    # Repeating the last row changes no maximum; on a tie the first wins, so no gradient reaches the copy.
-    x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge") if h % 2 or w % 2 else x
-    return ops.max_pool(x, 2)
+    # Every window begins on the image, so that what is added never wins, and gets no gradient.
+    return ops.max_pool(pad_to_multiple(x, 2, -jnp.inf), 2)
 
 
 class VGG16(nn.Module):

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import export, lax
 
 from jaxseg.types import Array, JaxsegError
 
@@ -16,9 +16,15 @@ Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 def pair(name: str, value: Any, least: int) -> tuple[int, int]:
     """``value`` or ``(value, value)`` as two whole numbers (rows, columns), none below ``least``."""
     two = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    if len(two) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in two):
+    if len(two) != 2 or not all((isinstance(v, int | np.integer) or not known(v)) and v >= least for v in two):
         raise JaxsegError(f"{name} is {value!r}; it must be an int or (rows, columns), each at least {least}")
-    return int(two[0]), int(two[1])
+    rows, columns = (int(v) if known(v) else v for v in two)
+    return rows, columns
+
+
+def known(*sizes: Any) -> bool:
+    """Whether sizes are numbers, and not the letters of a program that is exported for any size (jax.export)."""
+    return not any(export.is_symbolic_dim(n) for n in sizes)
 
 
 def sides(name: str, value: Padding) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -40,7 +46,7 @@ def check_image(name: str, x: Array, rank: int | None = None, integers: bool = F
     if not jnp.issubdtype(x.dtype, jnp.floating) and not (integers and jnp.issubdtype(x.dtype, jnp.integer)):
         kinds = "floating point or integer" if integers else "floating point"
         raise JaxsegError(f"{name} is {x.dtype}; expected {kinds}: convert it with {name}.astype(jnp.float32)")
-    if min(x.shape[-3:-1]) < 1:
+    if any(n < 1 for n in x.shape[-3:-1]):
         raise JaxsegError(f"{name} has shape {x.shape}: height and width must be at least 1")
 
 

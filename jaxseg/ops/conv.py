@@ -130,7 +130,7 @@ def _check_kernel(parts: tuple[Array, ...], kernel: Array, geometry: Geometry) -
         )
     if kernel.dtype != dtype:
         raise JaxsegError(f"x is {dtype} and kernel {kernel.dtype}; convert one to the other's dtype")
-    if min(geometry.out_size(shape, kernel.shape)) < 1:
+    if any(n < 1 for n in geometry.out_size(shape, kernel.shape)):
         raise JaxsegError(
             f"a kernel of {kernel.shape[:2]} with dilation {geometry.dilation} is larger than the image "
             f"{shape[1:3]} with padding {geometry.padding}: pad more, or use a larger image"

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.ops import winograd_cpu
-from jaxseg.ops.arguments import sum_dtype
+from jaxseg.ops.arguments import known, sum_dtype
 from jaxseg.types import Array
 
 BLOCK = 1_200_000  # numbers in one block of patches: about 5 MB, the fastest of those tried from 1 to 40 MB
@@ -72,12 +72,13 @@ class Geometry(NamedTuple):
         ]
 
     def form(self, x: Array, kernel: Array) -> Literal["plain", "Winograd", "tap by tap"]:
-        """The form that takes fewest products, of those that are fast with as many channels as here."""
+        """The form that takes fewest products, of those that are fast with as many channels as here; plain where the
+        size is not known, and of a batch that is not, as for one image."""
         kh, kw, c, o = kernel.shape
-        if self.stride != (1, 1) or self.groups > 1 or kh * kw == 1:
+        if self.stride != (1, 1) or self.groups > 1 or kh * kw == 1 or not known(*x.shape[1:3]):
             return "plain"
         rows, columns = self.out_size(x.shape, kernel.shape)
-        if x.shape[0] * rows * columns * kernel.size < LEAST_PRODUCTS:
+        if (x.shape[0] if known(x.shape[0]) else 1) * rows * columns * kernel.size < LEAST_PRODUCTS:
             return "plain"
         seen = sum((i.stop - i.start) * (j.stop - j.start) for _, (i, j), _ in self.seen(x.shape, kernel.shape))
         down, right = winograd_cpu.tiles((rows, columns), self.dilation)
@@ -121,9 +122,11 @@ def conv_lax(geometry: Geometry, x: Array, kernel: Array) -> Array:
 def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
     """The convolution. ``x [B, H, W, C]``, ``kernel [kh, kw, C / groups, O]``."""
     kh, kw, c, o = kernel.shape
+    if geometry.stride != (1, 1) and not known(*x.shape[1:3]):
+        return conv_lax(geometry, x, kernel)  # jax can't see that the sizes of other forms' results are equal
     if geometry.is_pointwise(kernel.shape):
         seen = x[:, :: geometry.stride[0], :: geometry.stride[1]]
-        return (seen.reshape(-1, c) @ kernel[0, 0]).reshape(*seen.shape[:3], o)
+        return seen @ kernel[0, 0]
     if geometry.groups == 1 and kh * kw * c <= 27 and o <= 32 and x.dtype == jnp.float32:
         return _sum_of_products(geometry, x, kernel)
     if geometry.is_depthwise(kernel.shape):
@@ -163,7 +166,8 @@ def _conv(geometry: Geometry, x: Array, kernel: Array) -> Array:
     if form != "plain":
         return (_winograd if form == "Winograd" else _tap_by_tap)(geometry, x, kernel)
     rows, columns = geometry.out_size(x.shape, kernel.shape)
-    if geometry.groups == 1 and c >= 16 and (kh >= x.shape[1] or kw >= x.shape[2]):
+    small = known(*x.shape[1:3]) and (kh >= x.shape[1] or kw >= x.shape[2])
+    if geometry.groups == 1 and c >= 16 and small:
         patches = jnp.concatenate([seen for seen, _ in _taps(geometry, x, kernel)], -1)  # [B, H', W', kh kw C]
         y = patches.reshape(-1, kh * kw * c) @ kernel.reshape(-1, o)
         return y.reshape(x.shape[0], rows, columns, o)

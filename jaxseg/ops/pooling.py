@@ -6,13 +6,14 @@ here gathers or scatters: a window is read as its ``kh * kw`` strided slices.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.ops.arguments import IntPair, check_image, pair, sum_dtype
+from jaxseg.ops.arguments import IntPair, check_image, known, pair, sum_dtype
 from jaxseg.ops.windows import Window, largest, pad, place, read_window, seen_at
 from jaxseg.types import Array, JaxsegError
 
@@ -162,13 +163,12 @@ def adaptive_avg_pool(x: Array, size: IntPair) -> Array:
     return pooled.astype(x.dtype)
 
 
-def _bins(size: int, bins: int) -> np.ndarray:
+def _bins(size: int, bins: int) -> Any:
     """``[bins, size]``: the weight of each pixel in each bin's mean."""
-    weights = np.zeros((bins, size))
-    for i in range(bins):
-        begin, end = i * size // bins, -(-(i + 1) * size // bins)
-        weights[i, begin:end] = 1 / (end - begin)
-    return weights
+    xp: Any = np if known(size) else jnp
+    bin, pixel = xp.arange(bins)[:, None], xp.arange(size)[None]
+    begin, end = bin * size // bins, -(-(bin + 1) * size // bins)
+    return ((begin <= pixel) & (pixel < end)) / (end - begin)
 
 
 def bed_of_nails(x: Array, factor: IntPair) -> Array:

@@ -6,15 +6,15 @@ transpose: nothing scatters. On a TPU it is a dense matrix product at full preci
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.ops.arguments import check_image, pair, sum_dtype
-from jaxseg.types import Array
+from jaxseg.ops.arguments import check_image, known, pair, sum_dtype
+from jaxseg.types import Array, JaxsegError
 
 MOST_TAPS = 32  # beyond, a dense matrix product is faster than so many gathers (FCN-32's backward pass: 64 taps)
 
@@ -95,6 +95,8 @@ def _interpolate(method: str, x: Array, size: tuple[int, int], align_corners: bo
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _resize(axes: tuple[Axis, Axis], x: Array) -> Array:
+    if not known(*(size for axis in axes for size in (axis.size, axis.new_size))):
+        return _resize_unknown(axes, x)
     return _apply([_matrix(axis) for axis in axes], x)
 
 
@@ -159,15 +161,34 @@ def _apply_sparse(matrix: np.ndarray, axis: int, x: Array) -> Array:
     return sum(terms, start=jnp.zeros((), x.dtype))
 
 
+def _resize_unknown(axes: tuple[Axis, Axis], x: Array) -> Array:
+    """Bilinear, of a size that an exported program is told when it runs: the taps are found in whole numbers."""
+    wide = x.astype(sum_dtype(x))
+    for dim, axis in enumerate(axes):
+        if axis.method != "bilinear":
+            raise JaxsegError(f"{axis.method} resizing can't be exported for any size, only bilinear: give a size")
+        n, m, outputs = axis.size, axis.new_size, jnp.arange(axis.new_size)
+        at, unit = (outputs * (n - 1), m - 1) if axis.align_corners else ((2 * outputs + 1) * n - m, 2 * m)
+        unit = jnp.maximum(unit, 1)
+        at = jnp.clip(at, 0, (n - 1) * unit)
+        low = at // unit
+        weight = ((at - low * unit) / unit).astype(wide.dtype).reshape((-1, 1, 1) if dim == 0 else (1, -1, 1))
+        first, second = (jnp.take(wide, i, dim) for i in (low, jnp.minimum(low + 1, n - 1)))
+        wide = first + (second - first) * weight
+    return wide.astype(x.dtype)
+
+
 def _matrix(axis: Axis) -> np.ndarray:
     """``[H', H]`` float64: row ``i`` holds the weights of output ``i``."""
     return {"nearest": _nearest, "bilinear": _bilinear, "bicubic": _bicubic}.get(axis.method, _filtered)(axis)
 
 
-def _nearest_index(axis: Axis) -> np.ndarray:
-    ratio = np.float32(axis.size / axis.new_size)  # in float32, since PyTorch's rounding decides ties
-    index = np.floor(np.arange(axis.new_size, dtype=np.float32) * ratio).astype(np.int32)
-    return np.minimum(index, axis.size - 1)
+def _nearest_index(axis: Axis) -> Any:
+    xp: Any = np if known(axis.size, axis.new_size) else jnp
+    size, new_size = xp.float32(axis.size), xp.float32(axis.new_size)
+    # In float32, since PyTorch's rounding decides ties.
+    index = xp.floor(xp.arange(axis.new_size, dtype=xp.float32) * (size / new_size)).astype(xp.int32)
+    return xp.minimum(index, axis.size - 1)
 
 
 def _nearest(axis: Axis) -> np.ndarray:

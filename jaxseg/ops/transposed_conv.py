@@ -194,6 +194,6 @@ def _out_size(
         (n - 1) * s - 2 * p + k + m
         for n, s, p, k, m in zip(shape[1:3], stride, padding, kernel.shape[:2], output_padding)
     )
-    if min(rows, columns) < 1:
+    if any(n < 1 for n in (rows, columns)):
         raise JaxsegError(f"padding {padding} cuts everything off: the result would be {rows} x {columns}")
     return rows, columns

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.ops.arguments import IntPair, pair
+from jaxseg.ops.arguments import IntPair, known, pair
 from jaxseg.types import Array, JaxsegError
 
 MANY_TAPS = 64  # from here on rows are reduced before columns: 16x16 on 4x128x160x16 has its gradient in 3 ms, not 700
@@ -49,7 +49,7 @@ def read_window(size: Sequence[int], window: IntPair, stride: IntPair | None, pa
     geometry = Window(kernel, steps, pair("padding", padding, 0), pair("size", tuple(size), 1))
     if any(2 * p > k for p, k in zip(geometry.padding, kernel)):
         raise JaxsegError(f"padding {padding} is more than half the window {window}: some windows would see no image")
-    if min(geometry.out_size) < 1:
+    if any(n < 1 for n in geometry.out_size):
         raise JaxsegError(
             f"a window of {kernel} is larger than the image {geometry.in_size} with padding {geometry.padding}: "
             "pad the image, or use a smaller window"
@@ -83,7 +83,9 @@ def _largest_of_taps(geometry: Window, x: Array) -> tuple[Array, Array]:
         value = seen_at(geometry, padded, tap)
         better = (value > best) | (value != value)  # NaN wins
         first_inside = _first_inside(geometry, tap)
-        if first_inside.any():  # until here only padding was seen, which may not win, even against -infinity
+        if (
+            not known(*geometry.in_size) or first_inside.any()
+        ):  # until here only padding was seen, which may not win, even against -infinity
             better = better | jnp.broadcast_to(first_inside[..., None], better.shape)
         best = jnp.where(better, value, best)
         switches = jnp.where(better, jnp.asarray(code, switches.dtype), switches)
@@ -153,10 +155,11 @@ def _materialised(x: Array, config: list[tuple[int, int, int]]) -> Array:
     return lax.optimization_barrier(x) if any(map(any, config)) else x
 
 
-def _first_inside(geometry: Window, tap: tuple[int, int]) -> np.ndarray:
+def _first_inside(geometry: Window, tap: tuple[int, int]) -> Any:
     """``[H', W']``: whether ``tap`` is the window's first that lies on the image and not on its padding."""
+    xp: Any = np if known(*geometry.in_size) else jnp
     firsts = [
-        np.maximum(p - np.arange(n) * s, 0) for n, s, p in zip(geometry.out_size, geometry.stride, geometry.padding)
+        xp.maximum(p - xp.arange(n) * s, 0) for n, s, p in zip(geometry.out_size, geometry.stride, geometry.padding)
     ]
     row, column = (f == t for f, t in zip(firsts, tap))
     return row[:, None] & column[None, :]

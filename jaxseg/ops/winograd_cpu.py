@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.ops.arguments import vary_alike
+from jaxseg.ops.arguments import known, vary_alike
 from jaxseg.types import Array
 
 BLOCK = 1_000_000  # pixels times channels taken at once: the fastest of those tried from 0.1 to 10 million
@@ -55,7 +55,7 @@ class Tiling(NamedTuple):
         fit, need = max(BLOCK // numbers, 1), min(-(-numbers // BLOCK), down)
         # Without a rest, where that is near: a rest is cut off, which copies all.
         bands = next((n for n in range(need, 2 * need) if down % n == 0), need)
-        images = next((n for n in range(fit, fit // 2, -1) if batch % n == 0), min(fit, batch))
+        images = next((n for n in range(fit, fit // 2, -1) if batch % n == 0), min(fit, batch)) if known(batch) else 1
         blocks = -(-batch // images)
         return cls(*size, dilation, before, -(-down // bands), right, bands, images, blocks * bands)
 
@@ -98,7 +98,7 @@ def conv(
 ) -> Array:
     """The convolution ``[B, *size, O]`` of ``x [B, H, W, C]`` with ``before`` zeros above and to the left; ``turned``:
     with the turned kernel, its channels swapped."""
-    tiling = Tiling.of(len(x), size, dilation, before, max(kernel.shape[2:]))
+    tiling = Tiling.of(x.shape[0], size, dilation, before, max(kernel.shape[2:]))
     taps = [[kernel[u, v] for v in range(3)] for u in range(3)]  # each is cut out once
     taps = [row[::-1] for row in taps[::-1]] if turned else taps
     weights = {(i, j): _weighted(KERNEL, i, j, lambda u, v: taps[u][v]) for i, j in _PLACES}
@@ -112,9 +112,10 @@ def conv(
         y = y.reshape(2, 2, -1, tiling.down, dilation[0], tiling.right, dilation[1], y.shape[-1])
         return y.transpose(2, 3, 0, 4, 5, 1, 6, 7)
 
-    y = lax.map(of_block, lax.iota(jnp.int32, tiling.blocks)) if tiling.blocks > 1 else of_block(0)
+    one = known(tiling.blocks) and tiling.blocks == 1
+    y = of_block(0) if one else lax.map(of_block, lax.iota(jnp.int32, tiling.blocks))
     height, width = 2 * tiling.down * tiling.bands * dilation[0], 2 * tiling.right * dilation[1]
-    return y.reshape(-1, height, width, y.shape[-1])[: len(x), : tiling.rows, : tiling.columns]
+    return y.reshape(-1, height, width, y.shape[-1])[: x.shape[0], : tiling.rows, : tiling.columns]
 
 
 def kernel_gradient(x: Array, g: Array, *, dilation: tuple[int, int], before: tuple[int, int]) -> Array:

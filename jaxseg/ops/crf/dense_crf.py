@@ -28,6 +28,7 @@ from jaxseg.types import Array, JaxsegError
 
 Width = float | tuple[float, ...] | Array
 Method = Literal["auto", "lattice", "exact"]
+Overflow = Literal["nan", "quiet nan", "ignore"]
 
 _EXACT_PIXELS = 1024  # up to here all pairs, which approximate nothing, take 16 ms on 2 cores (the lattice: 4)
 
@@ -99,7 +100,7 @@ def dense_crf(
     normalization: Normalization = "symmetric",
     method: Method = "auto",
     max_vertices: int | None = None,
-    on_overflow: Literal["nan", "ignore"] = "nan",
+    on_overflow: Overflow = "nan",
 ) -> CRFOutput:
     """Probabilities of labels that agree with the image's edges, by mean-field inference (equations above).
 
@@ -116,7 +117,8 @@ def dense_crf(
       method: "lattice" (permutohedral, linear in pixels), "exact" (all pairs), or "auto": exact up to 1024 pixels.
       max_vertices: room in each lattice. None: enough, where called with arrays; a guess (N / 4) inside ``jit``.
       on_overflow: what a lattice without enough room gives: "nan", with a line in the log that names the room needed,
-        or "ignore", what comes of the vertices that found room.
+        "quiet nan", without the line (a program to be exported may not call Python), or "ignore", what comes of the
+        vertices that found room.
 
     Returns:
       A :class:`CRFOutput`.
@@ -137,8 +139,8 @@ def dense_crf(
     zero = jnp.zeros((), jnp.int32)
     num_vertices = jnp.max(jnp.stack([zero, *(x.num_vertices for x in lattices)]))
     num_dropped = jnp.max(jnp.stack([zero, *(x.num_dropped for x in lattices)]))
-    is_wrong = num_dropped > 0 if on_overflow == "nan" and lattices else None
-    if is_wrong is not None:
+    is_wrong = num_dropped > 0 if on_overflow != "ignore" and lattices else None
+    if is_wrong is not None and on_overflow == "nan":
         _tell(num_vertices, num_dropped)
     q, logits = _mean_field(unary.astype(jnp.float32), kernels, couplings, is_wrong, iterations, normalizations, widths)
     return CRFOutput(q, logits, num_vertices, num_dropped, taken)
@@ -287,7 +289,10 @@ def _tell(num_vertices: Array, num_dropped: Array) -> None:
 
 
 def _check(unary: Array, image: Array, iterations: int, method: str, on_overflow: str) -> None:
-    for name, value, options in (("method", method, get_args(Method)), ("on_overflow", on_overflow, ("nan", "ignore"))):
+    for name, value, options in (
+        ("method", method, get_args(Method)),
+        ("on_overflow", on_overflow, get_args(Overflow)),
+    ):
         if value not in options:
             raise JaxsegError(f"{name} is {value!r}; it can be one of {', '.join(options)}")
     if iterations < 0:

@@ -1,0 +1,82 @@
+"""``jaxseg export``: a trained run's model as a file that runs without jaxseg."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxseg.commands.evaluation import chosen_runs
+from jaxseg.types import JaxsegError
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write the run's predictions as a file and its card; tell what it is for, its size and how it was checked."""
+    from jaxseg.infer import card, export_model
+    from jaxseg.train.evaluate import load_run
+
+    file = _file(arguments.out, arguments.format)
+    began = time.monotonic()
+
+    def watch(step: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {step}", file=sys.stderr, flush=True)
+
+    (run,) = chosen_runs(arguments)
+    watch(f"reading {run}")
+    experiment, variables, step = load_run(run, arguments.checkpoint)
+    usual, proposals = _usual(experiment)
+    about = card.of_run(experiment, run, arguments.checkpoint, step)
+    made = export_model(
+        file,
+        experiment.model,
+        variables,
+        task=experiment.task,
+        size=arguments.size,
+        batch=arguments.batch,
+        uint8=arguments.uint8,
+        proposals=proposals,
+        format=arguments.format,
+        platforms=arguments.platforms,
+        usual_size=usual,
+        about=about,
+        watch=watch,
+    )
+    _tell(file, made)
+    return 0
+
+
+def _file(out: Path, format: str) -> Path:
+    """``out`` itself if it ends like a file, else one in that folder."""
+    if out.suffix and not out.is_dir():
+        if out.suffix == ".json":
+            raise JaxsegError(f"--out {out}: the card is called so; give the model another ending, as .{format}")
+        return out
+    return out / f"model.{format}"
+
+
+def _usual(experiment: Any) -> tuple[tuple[int, int], int | None]:
+    """The size that pictures of a run have before the network sees them, and how many proposals they come with."""
+    from jaxseg.infer.instances import one_picture
+
+    batch = one_picture(experiment, np.zeros((64, 64, 3), np.uint8))
+    proposals = batch["proposals"]["boxes"].shape[1] if "proposals" in batch else None
+    return (batch["image"].shape[1], batch["image"].shape[2]), proposals
+
+
+def _tell(file: Path, made: dict[str, Any]) -> None:
+    for kind in ("inputs", "outputs"):
+        for name, x in made[kind].items():
+            print(f"{kind[:-1]:6} {name:16} {x['dtype']:8} [{', '.join(map(str, x['shape']))}]")
+    for letter, words in made["letters"].items():
+        print(f"{letter}: {words}")
+    for words, reason in made["not_for"].items():
+        print(f"not for {words}: {reason}")
+    for name, x in made["compared_with_the_model"].items():
+        equal, apart = 100 * x["equal"], x["largest_difference"]
+        print(f"compared with the model: {name}: {equal:.4g} % equal, largest difference {apart:.2g}")
+    if not made["compared_with_the_model"]:
+        print("not compared with the model: there is no device here that it is made for")
+    print(f"see {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    print(f"see {file.with_suffix('.json')}")
