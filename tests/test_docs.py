@@ -5,11 +5,13 @@ import importlib
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
+from jaxseg import commands, parsers
 from jaxseg.config import load_config
 from tests.test_package import LAYERS
 
@@ -103,3 +105,13 @@ def test_the_table_of_layers_is_the_one_that_is_held():
     rows = re.findall(r"^\| [\d, ]+ \| (.*?) \|", text, re.MULTILINE)
     assert [set(re.findall(r"`(\w+)`", row)) for row in rows[:-1]] == LAYERS[:-1]
     assert set(re.findall(r"`(\w+)`", rows[-1])) == LAYERS[-1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS)))
+def test_its_commands_are_understood(page):
+    blocks = re.findall(r"^```\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line.split(" #")[0] for block in blocks for line in block.splitlines() if line.startswith("jaxseg ")]
+    for line in lines:
+        known, rest = parsers.parser().parse_known_args(shlex.split(line)[1:])
+        assert callable(getattr(commands, known.run))
+        assert known.more or not rest, line
