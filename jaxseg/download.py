@@ -91,7 +91,7 @@ def _download(url: str, name: str, file: IO[bytes]) -> None:
     console = Console(stderr=True)
     if not console.is_terminal:
         console.print(f"fetching {url}", highlight=False, soft_wrap=True)
-    with progress(name, unit="B") as show:
+    with progress(name, unit="B", done=file.seek(0, os.SEEK_END)) as show:
         for attempt in range(1, TRIES + 1):
             try:
                 if _append(url, file, show):

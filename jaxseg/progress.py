@@ -16,29 +16,29 @@ Show = Callable[..., None]
 
 
 @contextmanager
-def progress(title: str, total: float | None = None, unit: str = "") -> Iterator[Show]:
+def progress(title: str, total: float | None = None, unit: str = "", done: float = 0) -> Iterator[Show]:
     """``with progress("val2017.zip", size, "B") as show: ... show(done)``.
 
     Args:
         title: what is being done.
         total: of how many, None where nobody knows yet.
         unit: of what; "B" are bytes, written as kB, MB and GB.
+        done: what an earlier run had done already, which says nothing of our speed.
     """
     console = Console(file=sys.stderr, soft_wrap=True)
     columns = TextColumn("[bold]{task.description}"), BarColumn(), _Count(unit), TimeRemainingColumn(compact=True)
     bar = Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty())
-    task = bar.add_task(title, total=total)
-    begun = told = time.monotonic()
-    first: float | None = None
+    task = bar.add_task(title, total=total, completed=done)
+    begun, before = time.monotonic(), done
+    told = begun
 
     def show(done: float, of: float | None = None) -> None:
-        nonlocal told, first
-        first = done if first is None else first  # what an earlier run had done already says nothing of our speed
+        nonlocal told
         bar.update(task, completed=done, total=of)  # a total of None leaves it as it is
         now = time.monotonic()
         if not console.is_terminal and now - told > QUIET:
             told = now
-            speed = (done - first) / (now - begun)
+            speed = (done - before) / (now - begun)
             console.print(f"{title}: {_line(done, bar.tasks[0].total, speed, unit)}", highlight=False, markup=False)
 
     with bar:
