@@ -4,7 +4,7 @@ Data: ``--root`` has the folders ``train`` and ``val``, each with ``images`` and
 as the images; 255 is void. ``jaxseg data inspect`` finds what is wrong with them.
 
     jaxseg train semantic_folder --workdir runs/mine --root DIR --classes road,house         # 512x512, DeepLab v3
-    jaxseg train semantic_folder --workdir runs/mine --root DIR --classes road,house --fast  # 256x256, a small U-Net
+    jaxseg train semantic_folder --workdir runs/mine --root DIR --classes road,house --fast  # 128x128, a small U-Net
 
 DeepLab v3 begins with torchvision's ``deeplabv3_resnet50_coco_with_voc_labels_v1`` but for its last layer; the U-Net is
 trained from scratch, for a CPU or a first look. Trained on square windows of images zoomed by 0.7 to 2.
@@ -31,8 +31,8 @@ def get_config(
         Shapes(part, length=8) if tiny else Folder(Path(root, part, "images"), Path(root, part, "masks"), names)
         for part in ("train", "val")
     )
-    small, side = tiny or fast, 64 if tiny else 256 if fast else 512
-    unet = UNet(len(train.classes), base=4 if tiny else 24, depth=2 if tiny else 4, norm="batch")
+    small, side = tiny or fast, 64 if tiny else 128 if fast else 512
+    unet = UNet(len(train.classes), base=4 if tiny else 16, depth=2 if tiny else 4, norm="batch")
     return Experiment(
         model=unet if small else DeepLabV3ResNet50(len(train.classes)),
         task=semantic(train.classes, palette=train.palette),

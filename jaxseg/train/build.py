@@ -106,7 +106,7 @@ def state_like(e: Experiment) -> TrainState:
 
 
 def open_workdir(experiment: Experiment, workdir: Path) -> None:
-    """Refuse a work directory of another experiment; otherwise note there what this one is."""
+    """Refuse a work directory where another experiment has begun; otherwise note there what this one is."""
     if workdir.exists() and not workdir.is_dir():
         raise JaxsegError(f"--workdir {workdir} is a file; name a folder")
     path = workdir / "experiment.json"
@@ -116,13 +116,15 @@ def open_workdir(experiment: Experiment, workdir: Path) -> None:
         except json.JSONDecodeError as error:
             raise JaxsegError(f"{path} is damaged ({error}); restore it or use another --workdir") from error
         different = config.differences(experiment, theirs)
-        if different:
+        begun = (workdir / "metrics.jsonl").exists() or any((workdir / "checkpoints").glob("*"))
+        if different and begun:
             raise JaxsegError(
                 f"--workdir {workdir} belongs to another experiment ({'; '.join(different[:4])}"
                 + (f"; and {len(different) - 4} more" if len(different) > 4 else "")
                 + "); use another --workdir, or the settings it was begun with"
             )
-        return
+        if not different:
+            return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(path, config.settings(experiment))

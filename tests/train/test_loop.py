@@ -220,6 +220,16 @@ def test_a_pause_does_not_move_the_speed_for_long(monkeypatch):
     assert shown[2:] == [8.0] * 5
 
 
+def test_what_never_began_stands_in_nobodys_way(tmp_path):
+    mistaken = dataclasses.replace(EXPERIMENT, seed=7)
+    build.open_workdir(mistaken, tmp_path)  # and then, say, its data was not there
+    build.open_workdir(EXPERIMENT, tmp_path)
+    (tmp_path / "metrics.jsonl").touch()
+    build.open_workdir(EXPERIMENT, tmp_path)
+    with pytest.raises(JaxsegError, match="belongs to another experiment"):
+        build.open_workdir(mistaken, tmp_path)
+
+
 def test_another_experiment_is_refused(whole):
     workdir, _ = whole
     with pytest.raises(JaxsegError, match=r"belongs to another experiment \(seed: 0 there, 1 here\)"):
