@@ -25,6 +25,7 @@ lint: $(TOOLS)            ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright -p pyright-strict.json --pythonpath $(BIN)/python
 
 docs: $(SITE)            ## the documentation, in site/ (to search it: python3 -m http.server --directory site)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -76,8 +76,8 @@ def mesh_losses(
     counts = (valid & found)[..., None, None]
     points, normals = (jnp.where(counts[None], x, 0) for x in (points, normals))
     true_points, true_normals = (jnp.where(counts, x, 0) for x in (true_points, true_normals))
-    over_regions = jax.vmap(jax.vmap(chamfer_loss))
-    far, turned = jax.vmap(lambda p, n: over_regions(p, n, true_points, true_normals))(points, normals)
+    over_stages = jax.vmap(jax.vmap(jax.vmap(chamfer_loss)), in_axes=(0, 0, None, None))
+    far, turned = over_stages(points, normals, true_points, true_normals)
     edges = jnp.where(counts[None, ..., 0, 0], edges, 0)
     for name, value in (("chamfer", far), ("normal", turned), ("edge", edges)):
         terms[name] = weighted_mean(jnp.sum(value, axis=0), valid & found)

@@ -1,5 +1,7 @@
 """Cross-entropy and Dice together: smooth where Dice is flat, fair to small classes where cross-entropy is not."""
 
+from functools import partial
+
 import jax
 
 from jaxseg.losses.overlap import dice
@@ -23,7 +25,7 @@ def cross_entropy_and_dice(
 
     Source: Isensee et al. 2021, nnU-Net, Methods ("loss function").
     """
-    overlap = jax.vmap(lambda x, y: dice(x, y, ignore_index=ignore_index))(logits, labels)
+    overlap = jax.vmap(partial(dice, ignore_index=ignore_index))(logits, labels)
     _, known = split_void(labels, logits.shape[-1], ignore_index)
     overlap = weighted_mean(overlap, known.any((1, 2)))
     return cross_entropy(logits, labels, ignore_index=ignore_index) + dice_weight * overlap

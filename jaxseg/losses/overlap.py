@@ -11,6 +11,7 @@ prediction" is no question one can ask here. Probability wrongly given to it is 
 was taken from.
 """
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -89,8 +90,8 @@ def dice(
     Drozdzal et al. 2016, "The importance of skip connections in biomedical image segmentation", section 3;
     Milletari, Navab and Ahmadi 2016, "V-Net", section 3, has squares in the denominator where this has none.
     """
-    options = {"smooth": smooth, "include_background": include_background}
-    return tversky(logits, labels, alpha=0.5, beta=0.5, ignore_index=ignore_index, reduction=reduction, **options)
+    loss = partial(tversky, smooth=smooth, include_background=include_background)
+    return loss(logits, labels, alpha=0.5, beta=0.5, ignore_index=ignore_index, reduction=reduction)
 
 
 def jaccard(
@@ -110,8 +111,8 @@ def jaccard(
     Rahman and Wang 2016, "Optimizing intersection-over-union in deep neural networks for image segmentation",
     section 3.
     """
-    options = {"smooth": smooth, "include_background": include_background}
-    return tversky(logits, labels, alpha=1.0, beta=1.0, ignore_index=ignore_index, reduction=reduction, **options)
+    loss = partial(tversky, smooth=smooth, include_background=include_background)
+    return loss(logits, labels, alpha=1.0, beta=1.0, ignore_index=ignore_index, reduction=reduction)
 
 
 def lovasz_softmax(

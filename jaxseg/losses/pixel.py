@@ -4,6 +4,8 @@ Logits are ``[..., K]`` with the classes last, labels ``[...]``; the leading axe
 needs no vmap. For the rule of void see :mod:`jaxseg.losses`.
 """
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -188,7 +190,8 @@ def kth_largest(values: Array, k: Array) -> Array:
         candidate = found | (jnp.uint32(1 << 30) >> i.astype(jnp.uint32))
         return jnp.where((bits >= candidate).sum() >= k, candidate, found)
 
-    return lax.bitcast_convert_type(lax.fori_loop(0, 31, try_bit, jnp.uint32(0)), jnp.float32)
+    answer = cast(Array, lax.fori_loop(0, 31, try_bit, jnp.uint32(0)))
+    return lax.bitcast_convert_type(answer, jnp.float32)
 
 
 def _check_ohem(fraction: float | None, threshold: float | None, min_kept: int) -> None:

@@ -15,7 +15,7 @@ Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 
 def pair(name: str, value: Any, least: int) -> tuple[int, int]:
     """``value`` or ``(value, value)`` as two whole numbers (rows, columns), none below ``least``."""
-    two = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    two: tuple[Any, ...] = (value, value) if isinstance(value, int | np.integer) else tuple(value)
     if len(two) != 2 or not all((isinstance(v, int | np.integer) or not known(v)) and v >= least for v in two):
         raise JaxsegError(f"{name} is {value!r}; it must be an int or (rows, columns), each at least {least}")
     rows, columns = (int(v) if known(v) else v for v in two)
@@ -62,12 +62,13 @@ def vary_alike(*arrays: Array) -> tuple[Array, ...]:
     A custom gradient would otherwise hand back a gradient that differs between devices where a replicated
     one is due; the mark's own gradient is the sum over devices that is missing. Elsewhere it does nothing.
     """
-    axes = frozenset().union(*map(_varying_axes, arrays))
-    marked = []
-    for a in arrays:
+    axes = frozenset(axis for a in arrays for axis in _varying_axes(a))
+
+    def marked(a: Array) -> Array:
         missing = tuple(axes - _varying_axes(a))
-        marked.append(lax.pcast(a, missing, to="varying") if missing else a)
-    return tuple(marked)
+        return lax.pcast(a, missing, to="varying") if missing else a
+
+    return tuple(map(marked, arrays))
 
 
 def _varying_axes(x: Array) -> frozenset[str]:

@@ -14,6 +14,7 @@ from jax import lax
 from jaxseg.types import Array, JaxsegError
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
+_Columns = tuple[Array, Array, Array, Array]
 
 MAX_LOG_SCALE = math.log(1000 / 16)
 """Decoded boxes are at most 62.5 times as wide or high as their anchors (Girshick's py-faster-rcnn)."""
@@ -131,11 +132,11 @@ def decode_boxes(
     return jnp.stack([x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h], axis=-1)
 
 
-def _columns(boxes: Array) -> tuple[Array, Array, Array, Array]:
+def _columns(boxes: Array) -> _Columns:
     return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
 
 
-def _centred(boxes: Array) -> tuple[Array, Array, Array, Array]:
+def _centred(boxes: Array) -> _Columns:
     x1, y1, x2, y2 = _columns(boxes)
     return 0.5 * (x1 + x2), 0.5 * (y1 + y2), x2 - x1, y2 - y1
 
@@ -144,12 +145,12 @@ def _stack(*columns: Array) -> Array:
     return jnp.stack(columns, axis=-1)
 
 
-_TO_CORNERS: dict[str, Callable[..., tuple[Array, ...]]] = {
+_TO_CORNERS: dict[str, Callable[[Array, Array, Array, Array], _Columns]] = {
     "xyxy": lambda x1, y1, x2, y2: (x1, y1, x2, y2),
     "xywh": lambda x, y, w, h: (x, y, x + w, y + h),
     "cxcywh": lambda x, y, w, h: (x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h),
 }
-_FROM_CORNERS: dict[str, Callable[..., Array]] = {
+_FROM_CORNERS: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
     "xyxy": _stack,
     "xywh": lambda x1, y1, x2, y2: _stack(x1, y1, x2 - x1, y2 - y1),
     "cxcywh": lambda x1, y1, x2, y2: _stack(0.5 * (x1 + x2), 0.5 * (y1 + y2), x2 - x1, y2 - y1),

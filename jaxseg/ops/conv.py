@@ -3,7 +3,6 @@ conv_cpu.py).
 """
 
 from functools import partial, reduce
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,9 @@ from jaxseg.ops import conv_cpu
 from jaxseg.ops.arguments import IntPair, Padding, check_image, pair, sides, vary_alike
 from jaxseg.ops.conv_cpu import Geometry, conv_lax
 from jaxseg.types import Array, JaxsegError
+
+_Operands = tuple[tuple[Array, ...], Array]
+"""The parts of x and the kernel, or their gradients."""
 
 
 def conv(
@@ -70,11 +72,11 @@ def _conv(geometry: Geometry, parts: tuple[Array, ...], kernel: Array) -> Array:
     )
 
 
-def _conv_forward(geometry: Geometry, parts: tuple[Array, ...], kernel: Array) -> tuple[Array, Any]:
+def _conv_forward(geometry: Geometry, parts: tuple[Array, ...], kernel: Array) -> tuple[Array, _Operands]:
     return _conv(geometry, parts, kernel), (parts, kernel)
 
 
-def _conv_backward(geometry: Geometry, kept: Any, g: Array) -> tuple[tuple[Array, ...], Array]:
+def _conv_backward(geometry: Geometry, kept: _Operands, g: Array) -> _Operands:
     # custom_vjp is outermost and the platform choice inside: a choice between a custom_vjp and a plain branch
     # would make jax carry the residuals of both.
     return lax.platform_dependent(
@@ -89,7 +91,7 @@ def _forward_lax(geometry: Geometry, parts: tuple[Array, ...], kernel: Array) ->
     return conv_lax(geometry, jnp.concatenate(parts, -1), kernel)
 
 
-def _backward_lax(geometry: Geometry, parts: tuple[Array, ...], kernel: Array, g: Array) -> Any:
+def _backward_lax(geometry: Geometry, parts: tuple[Array, ...], kernel: Array, g: Array) -> _Operands:
     return jax.vjp(partial(_forward_lax, geometry), parts, kernel)[1](g)
 
 
@@ -98,7 +100,7 @@ def _forward_cpu(geometry: Geometry, parts: tuple[Array, ...], kernel: Array) ->
     return reduce(jnp.add, each)
 
 
-def _backward_cpu(geometry: Geometry, parts: tuple[Array, ...], kernel: Array, g: Array) -> Any:
+def _backward_cpu(geometry: Geometry, parts: tuple[Array, ...], kernel: Array, g: Array) -> _Operands:
     gradients = [conv_cpu.backward(geometry, x, k, g) for x, k in zip(parts, _kernel_of_each(parts, kernel))]
     return tuple(dx for dx, _ in gradients), jnp.concatenate([dk for _, dk in gradients], 2)
 

@@ -60,7 +60,7 @@ class Geometry(NamedTuple):
     def seen(self, x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> list["Tap"]:
         """The taps that see any of the image at stride 1, and what they see."""
         sizes = self.out_size(x_shape, kernel_shape)
-        places = []
+        places: list[list[tuple[int, int, int, int]]] = []  # of rows, and of columns
         for n, out, k, d, (before, _) in zip(x_shape[1:3], sizes, kernel_shape, self.dilation, self.padding):
             shifts = (u * d - before for u in range(k))
             places.append([(u, s, max(0, -s), min(out, n - s)) for u, s in enumerate(shifts)])
@@ -150,7 +150,7 @@ def input_gradient(geometry: Geometry, x: Array, kernel: Array, g: Array) -> Arr
         return (g.reshape(-1, g.shape[-1]) @ kernel[0, 0].T).reshape(x.shape)
     reach = [d * (k - 1) for d, k in zip(geometry.dilation, kernel.shape[:2])]
     if geometry.stride != (1, 1) or any(max(p) > r for p, r in zip(geometry.padding, reach)):
-        return jax.vjp(lambda x: conv_lax(geometry, x, kernel), x)[1](g)[0]
+        return jax.vjp(partial(conv_lax, geometry, kernel=kernel), x)[1](g)[0]
     (top, bottom), (left, right) = geometry.padding
     padding = ((reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right))
     geometry, turned = geometry._replace(padding=padding), kernel[::-1, ::-1].swapaxes(2, 3)
@@ -212,7 +212,7 @@ def _kernel_gradient_of_rows(
     (down, right), (kh, kw), width = geometry.stride, window, g.shape[2]
     reach = geometry.dilation[0] * (kh - 1)
     seen = lax.dynamic_slice_in_dim(padded, start * down, (rows - 1) * down + reach + 1, 1)
-    patches = []
+    patches: list[Array] = []
     for u in range(0, reach + 1, geometry.dilation[0]):
         for v in range(0, geometry.dilation[1] * (kw - 1) + 1, geometry.dilation[1]):
             patches.append(seen[:, u : u + (rows - 1) * down + 1 : down, v : v + (width - 1) * right + 1 : right])

@@ -157,7 +157,10 @@ def corner_radius(sides: Array, min_overlap: float) -> Array:
     """
     w, h = sides[:, 0], sides[:, 1]
     total, area, t = w + h, w * h, min_overlap
-    smaller = lambda a, b, c: (b - jnp.sqrt(jnp.maximum(b * b - 4 * a * c, 0))) / (2 * a)
+
+    def smaller(a: int, b: Array, c: Array) -> Array:
+        return (b - jnp.sqrt(jnp.maximum(b * b - 4 * a * c, 0))) / (2 * a)
+
     alike = smaller(1, total, area * (1 - t) / (1 + t))
     inward = smaller(4, 2 * total, (1 - t) * area)
     outward = (-2 * t * total + jnp.sqrt((2 * t * total) ** 2 + 16 * t * (1 - t) * area)) / (8 * t)
@@ -212,7 +215,10 @@ def pair_corners(
       The best ``max_outputs`` boxes, not yet suppressed, in pixels, as :class:`jaxseg.ops.Detections`. No gradient.
     """
     first, second = (_best(lax.stop_gradient(kind), corners) for kind in (top_left, bottom_right))
-    pair = lambda x, y: (x[:, None], y[None])
+
+    def pair(x: Array, y: Array) -> tuple[Array, Array]:
+        return x[:, None], y[None]
+
     a, b = pair(first["class"], second["class"])
     score = (first["score"][:, None] + second["score"][None]) / 2
     near = jnp.abs(first["embedding"][:, None] - second["embedding"][None]) <= max_distance

@@ -81,7 +81,7 @@ def grid_boxes(size: IntPair, sides: tuple[float, ...] = (1.0, 0.5), overlap: fl
     height, width = pair("size", size, 1)
     if not all(0 < s <= 1 for s in sides) or not 0 <= overlap < 1:
         raise JaxsegError(f"sides are {sides} and overlap {overlap}; expected 0 < side <= 1 and 0 <= overlap < 1")
-    boxes = []
+    boxes: list[tuple[float, float, float, float]] = []
     for side in (s * min(height, width) for s in sides):
         counts = (int(np.ceil((n - side) / (side * (1 - overlap)) - 1e-6)) + 1 for n in (height, width))
         ys, xs = (np.linspace(0, n - side, count) for n, count in zip((height, width), counts))

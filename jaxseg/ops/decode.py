@@ -1,11 +1,13 @@
 """From a model of the next token to a sequence: greedily, or with a beam. Static shapes, under jit."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxseg.ops.arguments import vary_alike
 from jaxseg.types import Array, JaxsegError
@@ -62,16 +64,23 @@ def beam_decode(step: Step, state: Any, *, start: int, end: int, length: int, wi
         total = scores[:, None] + jnp.where(done[:, None], idle[None], likely)
         scores, best = lax.top_k(total.ravel(), width)
         parent, last = best // count, (best % count).astype(jnp.int32)
-        states, tokens, done = jax.tree.map(lambda x: x[parent], (states, tokens, done))
+        states, tokens, done = jax.tree.map(partial(_rows, at=parent), (states, tokens, done))
         return (states, tokens.at[:, t].set(last), last, scores, done | (last == end)), None
 
-    states = jax.tree.map(lambda x: jnp.broadcast_to(x, (width, *jnp.shape(x))), state)
+    def copies(x: ArrayLike) -> Array:
+        return jnp.broadcast_to(x, (width, *jnp.shape(x)))
+
+    states = jax.tree.map(copies, state)
     scores = jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)  # of beams alike the first alone is continued
     tokens, last = jnp.zeros((width, length), jnp.int32), jnp.full(width, start, jnp.int32)
     begun = vary_alike(tokens, last, scores, jnp.zeros(width, bool), *jax.tree.leaves(states))
     first = (states, *begun[:4])
     (_, tokens, _, scores, _), _ = lax.scan(place, first, jnp.arange(length))
     return Sequences(tokens, scores)
+
+
+def _rows(x: Array, at: Array) -> Array:
+    return x[at]
 
 
 def _check(length: int, width: int) -> None:

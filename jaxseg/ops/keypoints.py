@@ -71,9 +71,11 @@ def keypoints_from_heat_maps(
         at, score = jax.vmap(_summit)(logits)
     else:
         enlarge = partial(_highest_pixel, size=size)
-        at, score = lax.platform_dependent(
-            logits, sides, cpu=lambda *x: lax.map(lambda one: enlarge(*one), x), default=jax.vmap(enlarge)
-        )
+
+        def of_one(region: tuple[Array, Array]) -> tuple[Array, Array]:
+            return enlarge(*region)
+
+        at, score = lax.platform_dependent(logits, sides, cpu=lambda *x: lax.map(of_one, x), default=jax.vmap(enlarge))
     return at * sides[:, None] + boxes[:, None, :2], score
 
 
@@ -84,7 +86,9 @@ def _summit(logits: Array) -> tuple[Array, Array]:
     row, column = index[:, 0] // m, index[:, 0] % m
     padded = jnp.pad(logits, ((1, 1), (1, 1), (0, 0)), mode="edge")
     which = lax.iota(jnp.int32, p)
-    look = lambda i, j: padded[row + 1 + i, column + 1 + j, which]
+
+    def look(i: int, j: int) -> Array:
+        return padded[row + 1 + i, column + 1 + j, which]
 
     def offset(before: Array, after: Array, inside: Array) -> Array:
         bend = before + after - 2 * score[:, 0]

@@ -91,8 +91,12 @@ def ridge_regression(features: Array, targets: Array, weights: Array, penalty: f
     x, t = (x - mean_x[None]) * root, (t - mean_t[None]) * root
     if n < d:
         gram = jnp.einsum("nd,md->nm", x, x, precision="highest") + penalty * jnp.eye(n)
-        w = jnp.einsum("nd,nt->dt", x, jnp.linalg.solve(gram, t), precision="highest")
+        w = jnp.einsum("nd,nt->dt", x, _solve(gram, t), precision="highest")
     else:
         gram = jnp.einsum("nd,ne->de", x, x, precision="highest") + penalty * jnp.eye(d)
-        w = jnp.linalg.solve(gram, jnp.einsum("nd,nt->dt", x, t, precision="highest"))
+        w = _solve(gram, jnp.einsum("nd,nt->dt", x, t, precision="highest"))
     return Linear(w, mean_t - jnp.einsum("d,dt->t", mean_x, w, precision="highest"))
+
+
+def _solve(a: Array, b: Array) -> Array:
+    return jnp.linalg.solve(a, b)

@@ -1,5 +1,6 @@
 """Instance masks: small ones that lie in their boxes, cut out of the truth and put back into the image."""
 
+from functools import partial
 from typing import Literal
 
 import jax.numpy as jnp
@@ -54,9 +55,9 @@ def crop_masks(
         # Beyond the box lies nothing, where RoIAlign would repeat the edge.
         masks = jnp.pad(masks, ((0, 0), (1, 1), (1, 1)))
         boxes, (h, w) = boxes + 1, (h + 2, w + 2)
-    settings = {"ratio": 0, "most": max_samples, "aligned": aligned}
-    x, wx = bin_taps(boxes[:, 0], boxes[:, 2], side, jnp.full(p, w), **settings)
-    y, wy = bin_taps(boxes[:, 1], boxes[:, 3], side, jnp.full(p, h), **settings)
+    axis = partial(bin_taps, ratio=0, most=max_samples, aligned=aligned)
+    x, wx = axis(boxes[:, 0], boxes[:, 2], side, jnp.full(p, w))
+    y, wy = axis(boxes[:, 1], boxes[:, 3], side, jnp.full(p, h))
     rows = (index.astype(jnp.int32) * h)[:, None, None] + y
     flat = masks.reshape(n * h * w)
     terms = (

@@ -19,7 +19,8 @@ _TIE = 1 - 4e-7  # IoUs that differ by rounding alone are equal
 class Matches(NamedTuple):
     """For each anchor: the box that it overlaps most, by how much, and POSITIVE (1), NEGATIVE (0) or NEUTRAL (-1)."""
 
-    index: Array  # [A] int32; 0 where there are no boxes
+    # [A] int32; 0 where there are no boxes. The name hides tuple's own method, which nobody needs here.
+    index: Array  # pyright: ignore[reportIncompatibleMethodOverride]
     iou: Array  # [A]
     label: Array  # [A] int32
 

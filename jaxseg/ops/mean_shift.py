@@ -103,10 +103,12 @@ def _peaks(modes: Array, width: Array) -> Array:
 
 
 def _nearest(points: Array, modes: Array, valid: Array) -> Array:
+    def near(part: Array) -> Array:
+        return jnp.argmin(jnp.where(valid[None], _squares(part, modes), jnp.inf), axis=1)
+
     n, block = len(points), min(_BLOCK, len(points))
     blocks = jnp.pad(points, ((0, -n % block), (0, 0))).reshape(-1, block, points.shape[1])
-    nearest = lax.map(lambda p: jnp.argmin(jnp.where(valid[None], _squares(p, modes), jnp.inf), axis=1), blocks)
-    return nearest.reshape(-1)[:n].astype(jnp.int32)
+    return lax.map(near, blocks).reshape(-1)[:n].astype(jnp.int32)
 
 
 def _squares(a: Array, b: Array) -> Array:

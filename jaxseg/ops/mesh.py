@@ -115,16 +115,24 @@ def neighbor_sum(features: Array, neighbors: Array) -> Array:
         sum and needs no scattering.
     """
     padded = jnp.concatenate([features, jnp.zeros_like(features[:1])])
+
+    def add(total: Array, column: Array) -> tuple[Array, None]:
+        return total + padded.at[column].get(mode="promise_in_bounds"), None
+
     # As a loop, or XLA sums anew for everything that is made of the sum: a gradient takes six times as long.
-    add = lambda total, column: (total + padded.at[column].get(mode="promise_in_bounds"), None)
     start, columns, _ = vary_alike(jnp.zeros_like(features), neighbors.T, features)
     return lax.scan(add, start, columns, unroll=6)[0]
 
 
-neighbor_sum.defvjp(
-    lambda features, neighbors: (neighbor_sum(features, neighbors), neighbors),
-    lambda neighbors, gradient: (neighbor_sum(gradient, neighbors), None),
-)
+def _sum_forward(features: Array, neighbors: Array) -> tuple[Array, Array]:
+    return neighbor_sum(features, neighbors), neighbors
+
+
+def _sum_backward(neighbors: Array, g: Array) -> tuple[Array, None]:
+    return neighbor_sum(g, neighbors), None
+
+
+neighbor_sum.defvjp(_sum_forward, _sum_backward)
 
 
 def vertex_align(features: Array, vertices: Array) -> Array:
@@ -196,7 +204,8 @@ def nearest_points(points: Array, others: Array, *, block: int = 1024) -> Array:
 def _across(solid: Array) -> tuple[Array, Array]:
     """Of every square between two voxels, those of z, then y, then x: whether the one below it on its axis is solid,
     and the one above."""
-    lower, upper = [], []
+    lower: list[Array] = []
+    upper: list[Array] = []
     for axis in range(3):
         pad = [(1, 1) if a == axis else (0, 0) for a in range(3)]
         padded = jnp.pad(solid, pad)
@@ -209,7 +218,7 @@ def _squares_of(sides: tuple[int, ...]) -> np.ndarray:
     """``[squares + 1, 4]`` int32: the lattice places of each square's corners, in the order of :func:`_across`,
     counter-clockwise seen from above on its axis (x, y and z being a right-handed system); the last row is of none."""
     steps = np.array([(sides[1] + 1) * (sides[2] + 1), sides[2] + 1, 1])
-    rows = []
+    rows: list[np.ndarray] = []
     for axis in range(3):
         shape = [s + (a == axis) for a, s in enumerate(sides)]
         start = np.tensordot(steps, np.indices(shape), 1).ravel()

@@ -6,7 +6,7 @@ tiles: within a tile the same rule is applied to all boxes at once until nothing
 answer, and then the tile's boxes drop all later ones. The answers are the same to the last index.
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import jax.numpy as jnp
 from jax import lax
@@ -65,7 +65,7 @@ def batched_nms(boxes: Array, scores: Array, classes: Array, iou_threshold: floa
     ordered, groups, is_box = boxes[order], jnp.asarray(classes)[order], is_box[order]
     threshold = jnp.asarray(iou_threshold, jnp.float32)
     keep = lax.platform_dependent(ordered, groups, is_box, threshold, cpu=_one_by_one, default=_by_tiles)
-    return Kept(*_first(order, keep, max_outputs))
+    return Kept(*_first(order, cast(Array, keep), max_outputs))
 
 
 def soft_nms(

@@ -242,7 +242,7 @@ def _max_unpool_backward(geometry: Window, switches: Array, g: Array) -> tuple[A
     no_gradient = np.zeros(switches.shape, jax.dtypes.float0)
     if geometry.overlaps:  # some values were written over: let jax see which
         blank = jnp.zeros(switches.shape, g.dtype)
-        return jax.vjp(lambda y: place(geometry, y, switches), blank)[1](g)[0], no_gradient
+        return jax.vjp(partial(place, geometry, switches=switches), blank)[1](g)[0], no_gradient
     padded = pad(geometry, g, 0.0)
     result = jnp.zeros(switches.shape, g.dtype)
     for code, tap in geometry.taps():

@@ -10,7 +10,7 @@ Letters: N boxes, P and Q bins down and across, S samples of a bin along an axis
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -59,8 +59,8 @@ def roi_align(
       JaxsegError: shapes or options that do not fit.
     """
     level = jnp.zeros(len(boxes), jnp.int32)
-    options = {"sampling_ratio": sampling_ratio, "aligned": aligned, "reduction": reduction, "max_samples": max_samples}
-    return multilevel_roi_align([features], boxes, level, output_size, spatial_scales=(spatial_scale,), **options)
+    align = partial(multilevel_roi_align, sampling_ratio=sampling_ratio, aligned=aligned, max_samples=max_samples)
+    return align([features], boxes, level, output_size, spatial_scales=(spatial_scale,), reduction=reduction)
 
 
 def multilevel_roi_align(
@@ -181,7 +181,8 @@ def _max(flat: Array, rows: Array, wy: Array, cols: Array, wx: Array) -> Array:
     wy, wx = (_whole(w) for w in (wy, wx))
     for a in range(0, rows.shape[-1], 2):
         for b in range(0, cols.shape[-1], 2):
-            sample = _mean(flat, *(x[..., i : i + 2] for x, i in ((rows, a), (wy, a), (cols, b), (wx, b))))
+            taps = (x[..., i : i + 2] for x, i in ((rows, a), (wy, a), (cols, b), (wx, b)))
+            sample = cast(Array, _mean(flat, *taps))
             largest = sample if largest is None else jnp.where(sample > largest, sample, largest)
     assert largest is not None
     return largest

@@ -11,7 +11,7 @@ Source: Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", 
 
 from collections.abc import Callable
 from functools import reduce
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -138,7 +138,7 @@ def kernel_gradient(x: Array, g: Array, *, dilation: tuple[int, int], before: tu
         return [t + product for t, product in zip(total, products(n))]
 
     nothing = [vary_alike(jnp.zeros((c, o), x.dtype), x)[0]] * len(_PLACES)
-    total = lax.fori_loop(0, tiling.blocks, add, nothing) if tiling.blocks > 1 else products(0)
+    total = cast(list[Array], lax.fori_loop(0, tiling.blocks, add, nothing)) if tiling.blocks > 1 else products(0)
     by_place = dict(zip(_PLACES, total))
     taps = [_weighted(KERNEL.T, u, v, lambda i, j: by_place[i, j]) for u, v in np.ndindex(3, 3)]
     return jnp.stack(taps).reshape(3, 3, c, o)
@@ -149,7 +149,9 @@ def _pixels(tiling: Tiling, grid: Array) -> Callable[[int, int], Array]:
     down, right = 2 * tiling.down, 2 * tiling.right
 
     def pixels(i: int, j: int) -> Array:
-        at = lambda p, q: grid[:, p : p + down : 2, :, q : q + right : 2]
+        def at(p: int, q: int) -> Array:
+            return grid[:, p : p + down : 2, :, q : q + right : 2]
+
         return _weighted(IMAGE, i, j, at).reshape(-1, grid.shape[-1])
 
     return pixels

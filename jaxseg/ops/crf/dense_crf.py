@@ -10,10 +10,10 @@ gradients of the unary energies, the weights, the compatibilities and the widths
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -142,7 +142,9 @@ def dense_crf(
     is_wrong = num_dropped > 0 if on_overflow != "ignore" and lattices else None
     if is_wrong is not None and on_overflow == "nan":
         _tell(num_vertices, num_dropped)
-    q, logits = _mean_field(unary.astype(jnp.float32), kernels, couplings, is_wrong, iterations, normalizations, widths)
+    energies = unary.astype(jnp.float32)
+    ends = _mean_field(energies, kernels, couplings, is_wrong, iterations, normalizations, widths)
+    q, logits = cast(tuple[Array, Array], ends)
     return CRFOutput(q, logits, num_vertices, num_dropped, taken)
 
 
@@ -203,7 +205,7 @@ def _mean_field(
     return jax.nn.softmax(logits, axis=-1), logits
 
 
-def _filter(kernel: Kernel | Array, normalization: Normalization, widths: bool) -> Any:
+def _filter(kernel: Kernel | Array, normalization: Normalization, widths: bool) -> Callable[[Array], Array]:
     """``x [N, L] -> K x`` with normalisation."""
     if isinstance(kernel, Kernel):
         return partial(apply_kernel, widths, kernel)

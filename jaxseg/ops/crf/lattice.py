@@ -18,7 +18,7 @@ M slots of T points, L channels.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -73,12 +73,12 @@ def build_lattice(features: Array, *, max_vertices: int | None = None) -> Lattic
     n, d = features.shape
     if not (n and d):
         raise JaxsegError(f"features have shape {features.shape}; a lattice needs a point and a dimension")
-    found = _find_vertices(features.astype(jnp.float32))
+    found = cast(_Found, _find_vertices(features.astype(jnp.float32)))
     if max_vertices is None:
         max_vertices = _room(found.num_vertices, n, d)
     if max_vertices < 1:
         raise JaxsegError(f"max_vertices is {max_vertices}; it must be at least 1")
-    lattice = _connect(found, min(max_vertices, (d + 1) * n))
+    lattice = cast(Lattice, _connect(found, min(max_vertices, (d + 1) * n)))
     # Programs that are not waited for take their memory while those before them still have theirs.
     return lattice if isinstance(lattice.corners, Tracer) else jax.block_until_ready(lattice)
 
@@ -110,7 +110,7 @@ def _find_vertices(features: Array) -> _Found:
         stride = jnp.concatenate([stride, jnp.zeros(1, jnp.int64)])  # the last coordinate follows from the others
         place = jnp.sum((first_corner[:d] - low[:, None]).astype(jnp.int64) * stride[:d, None], axis=0)
         point = lax.iota(jnp.int64, n)
-        columns = []
+        columns: list[Array] = []
         for c in range(d + 1):  # one sort each, so that they run side by side
             if c:
                 place = place - jnp.sum(jnp.where(rank == d + 1 - c, stride[:, None], 0), axis=0)

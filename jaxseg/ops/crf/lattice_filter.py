@@ -100,12 +100,16 @@ def _backward(widths: bool, saved: Any, g: Array) -> tuple[Any, Array]:
     table, one = _table(kernel, values), jnp.ones_like(kernel.after)
     toward_weights = _dots(lattice, g * kernel.after, table) + _dots(lattice, values * kernel.before, back)
     # The slots' shares are the lattice's weights again: all of the gradient is already in theirs.
-    none: Any = jax.tree.map(lambda _: None, kernel)
+    none: Any = jax.tree.map(_nothing, kernel)
     return none._replace(
         lattice=none.lattice._replace(weights=toward_weights),
         before=jnp.sum(values * _read(lattice, one, back), axis=1, keepdims=True),
         after=jnp.sum(g * _read(lattice, one, table), axis=1, keepdims=True),
     ), toward_values
+
+
+def _nothing(_: Array) -> None:
+    """The gradient of what has none."""
 
 
 _apply.defvjp(_forward, _backward)
@@ -122,9 +126,8 @@ def _table(kernel: Kernel, values: Array, reverse: bool = False) -> Array:
         sums = sum(weights[:, t, None] * values[points[:, t]] for t in range(weights.shape[1]))
         return table.at[owners].add(sums, indices_are_sorted=True, mode="promise_in_bounds"), None
 
-    chunks = jax.tree.map(
-        lambda x: x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]), (lattice.points, shares, lattice.owners)
-    )
+    slots = (lattice.points, shares, lattice.owners)
+    chunks = tuple(x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]) for x in slots)
     table, _ = lax.scan(add, table, chunks)
 
     def blur(table: Array, neighbours: Array) -> tuple[Array, None]:
