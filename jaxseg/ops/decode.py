@@ -1,7 +1,6 @@
 """From a model of the next token to a sequence: greedily, or with a beam. Static shapes, under jit."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +63,11 @@ def beam_decode(step: Step, state: Any, *, start: int, end: int, length: int, wi
         total = scores[:, None] + jnp.where(done[:, None], idle[None], likely)
         scores, best = lax.top_k(total.ravel(), width)
         parent, last = best // count, (best % count).astype(jnp.int32)
-        states, tokens, done = jax.tree.map(partial(_rows, at=parent), (states, tokens, done))
+
+        def of_parent(x: Array) -> Array:
+            return x[parent]
+
+        states, tokens, done = jax.tree.map(of_parent, (states, tokens, done))
         return (states, tokens.at[:, t].set(last), last, scores, done | (last == end)), None
 
     def copies(x: ArrayLike) -> Array:
@@ -77,10 +80,6 @@ def beam_decode(step: Step, state: Any, *, start: int, end: int, length: int, wi
     first = (states, *begun[:4])
     (_, tokens, _, scores, _), _ = lax.scan(place, first, jnp.arange(length))
     return Sequences(tokens, scores)
-
-
-def _rows(x: Array, at: Array) -> Array:
-    return x[at]
 
 
 def _check(length: int, width: int) -> None:

@@ -72,10 +72,13 @@ def keypoints_from_heat_maps(
     else:
         enlarge = partial(_highest_pixel, size=size)
 
+        def one_by_one(*regions: Array) -> tuple[Array, Array]:
+            return lax.map(of_one, regions)
+
         def of_one(region: tuple[Array, Array]) -> tuple[Array, Array]:
             return enlarge(*region)
 
-        at, score = lax.platform_dependent(logits, sides, cpu=lambda *x: lax.map(of_one, x), default=jax.vmap(enlarge))
+        at, score = lax.platform_dependent(logits, sides, cpu=one_by_one, default=jax.vmap(enlarge))
     return at * sides[:, None] + boxes[:, None, :2], score
 
 

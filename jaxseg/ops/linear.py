@@ -99,4 +99,5 @@ def ridge_regression(features: Array, targets: Array, weights: Array, penalty: f
 
 
 def _solve(a: Array, b: Array) -> Array:
+    """As jax has it, with types."""
     return jnp.linalg.solve(a, b)

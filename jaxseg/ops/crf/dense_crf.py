@@ -143,8 +143,8 @@ def dense_crf(
     if is_wrong is not None and on_overflow == "nan":
         _tell(num_vertices, num_dropped)
     energies = unary.astype(jnp.float32)
-    ends = _mean_field(energies, kernels, couplings, is_wrong, iterations, normalizations, widths)
-    q, logits = cast(tuple[Array, Array], ends)
+    result = _mean_field(energies, kernels, couplings, is_wrong, iterations, normalizations, widths)
+    q, logits = cast(tuple[Array, Array], result)
     return CRFOutput(q, logits, num_vertices, num_dropped, taken)
 
 
@@ -283,9 +283,12 @@ def _tell(num_vertices: Array, num_dropped: Array) -> None:
                 num_vertices, num_dropped, num_vertices,
             )  # fmt: skip
 
+    def nothing(*_: Array) -> None:
+        """There was room."""
+
     if isinstance(num_dropped, Tracer):
         told = partial(jax.debug.callback, tell)
-        lax.cond(num_dropped > 0, told, lambda *_: None, num_vertices, num_dropped)
+        lax.cond(num_dropped > 0, told, nothing, num_vertices, num_dropped)
     else:
         tell(int(num_vertices), int(num_dropped))
 

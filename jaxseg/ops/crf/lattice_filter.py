@@ -126,8 +126,8 @@ def _table(kernel: Kernel, values: Array, reverse: bool = False) -> Array:
         sums = sum(weights[:, t, None] * values[points[:, t]] for t in range(weights.shape[1]))
         return table.at[owners].add(sums, indices_are_sorted=True, mode="promise_in_bounds"), None
 
-    slots = (lattice.points, shares, lattice.owners)
-    chunks = tuple(x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]) for x in slots)
+    whole = (lattice.points, shares, lattice.owners)
+    chunks = tuple(x.reshape(-1, min(len(x), CHUNK), *x.shape[1:]) for x in whole)
     table, _ = lax.scan(add, table, chunks)
 
     def blur(table: Array, neighbours: Array) -> tuple[Array, None]:
