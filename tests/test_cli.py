@@ -239,6 +239,29 @@ def test_models_lists_every_config(capsys):
     assert "134.32 M" in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
 
 
+def test_export_leaves_a_file_and_its_card(trained, tmp_path, capsys):
+    assert cli.main(["export", "--workdir", str(trained), "--out", str(tmp_path / "mine")]) == 0
+    card, out = json.loads((tmp_path / "mine" / "model.json").read_text()), capsys.readouterr().out
+    assert "b: any number of pictures" in out
+    assert f"see {tmp_path / 'mine' / 'model.jax'}" in out
+    assert card["classes"] == list(Shapes().classes)
+    assert card["run_of"]["settings"]["model.base"] == 4
+    run = jax.export.deserialize(bytearray((tmp_path / "mine" / card["file"]).read_bytes())).call
+    image = Shapes("val", size=(32, 32), length=1)[0]["image"]
+    label = Predictor.load(trained)(image)
+    np.testing.assert_array_equal(run(np.float32(image[None] / 255))["label"][0], label)
+
+
+def test_bench_tells_and_writes_its_numbers(trained, tmp_path, capsys):
+    file = tmp_path / "bench.json"
+    assert cli.main(["bench", "--workdir", str(trained), "--repeat", "3", "--batch", "2", "--json", str(file)]) == 0
+    numbers = json.loads(file.read_text())
+    assert numbers["images"] == [2, 32, 32, 3]
+    assert numbers["p10_s"] <= numbers["median_s"] <= numbers["p90_s"]
+    assert numbers["images_per_s"] == pytest.approx(2 / numbers["median_s"])
+    assert f"{numbers['parameters'] / 1e6:.2f} M" in capsys.readouterr().out
+
+
 def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(CONFIG)
     command = ["train", str(tmp_path / "mine.py"), "--workdir", str(tmp_path / "run")]

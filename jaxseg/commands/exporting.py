@@ -64,17 +64,19 @@ def _usual(experiment: Any) -> tuple[tuple[int, int], int | None]:
 
 
 def _tell(file: Path, made: dict[str, Any]) -> None:
+    compared = made["compared_with_the_model"]
     for kind in ("inputs", "outputs"):
         for name, x in made[kind].items():
-            print(f"{kind[:-1]:6} {name:16} {x['dtype']:8} [{', '.join(map(str, x['shape']))}]")
+            line = f"{kind[:-1]:6}  {name:16}  {x['dtype']:7}  [{', '.join(map(str, x['shape']))}]"
+            if name in compared and kind == "outputs":
+                equal, apart = 100 * compared[name]["equal"], compared[name]["largest_difference"]
+                line = f"{line:60}  {equal:.4g} % as the model's, at most {apart:.2g} apart"
+            print(line)
     for letter, words in made["letters"].items():
         print(f"{letter}: {words}")
     for words, reason in made["not_for"].items():
-        print(f"not for {words}: {reason}")
-    for name, x in made["compared_with_the_model"].items():
-        equal, apart = 100 * x["equal"], x["largest_difference"]
-        print(f"compared with the model: {name}: {equal:.4g} % equal, largest difference {apart:.2g}")
-    if not made["compared_with_the_model"]:
-        print("not compared with the model: there is no device here that it is made for")
+        print(f"not for {words} ({reason})")
+    if not compared:
+        print("not compared with the model: there is no device here of a kind that it is for")
     print(f"see {file} ({file.stat().st_size / 1e6:.1f} MB)")
     print(f"see {file.with_suffix('.json')}")

@@ -75,7 +75,7 @@ def make(
         "letters": {letter: words for letter, words in _LETTERS.items() if letter in letters},
         "model": type(model).__name__,
         "parameters": sum(math.prod(x.shape) for x in jax.tree.leaves(variables["params"])),
-        **({"normalization_inside": normalization._asdict()} if normalization else {}),
+        **({"normalization_inside": {k: list(v) for k, v in normalization._asdict().items()}} if normalization else {}),
         "made_with": {"jaxseg": jaxseg.__version__, "jax": jax.__version__},
     }
 

@@ -25,15 +25,16 @@ from flax import linen as nn
 from jax import export
 
 from jaxseg.infer import card, onnx
-from jaxseg.infer.compare import compare, examples, loaded
+from jaxseg.infer.compare import compare, examples
 from jaxseg.types import Array, JaxsegError, Outputs, Task
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 LEAST = 32  # pixels, the least side of pictures of any size: less than that some poolings leave nothing of
 
+_HINT = "; ONNX has no form of all that JAX has: use the other format"
+
 Format = Literal["jax", "onnx"]
-Dim = int | Literal["b", "h", "w"]
-Sizes = tuple[Dim, Dim, Dim]
+Sizes = tuple[Any, Any, Any]
 """Pictures, height and width: numbers, or letters of what the file leaves open."""
 
 
@@ -92,7 +93,7 @@ def export_model(
       JaxsegError: a model that can't be exported so, a file that disagrees with it, or an absent package.
     """
     file = Path(file)
-    _check(platforms, format, size)
+    _check(platforms, format, size, batch)
     program = make_program(model, task, uint8, proposals)
     attempts = _attempts(size, batch, usual_size, format)
     sizes, blob, outputs, refused = _first_written(program, variables, attempts, format, tuple(platforms), watch)
@@ -104,8 +105,9 @@ def export_model(
         if format == "onnx" or jax.default_backend() in (*platforms, *["gpu"] * ("cuda" in platforms)):
             watch("comparing it with the model")
             settled = dict(zip("bhw", (2, *(usual_size or (96, 128)))))
-            given = examples(program.shapes(tuple(settled.get(n, n) for n in sizes)))
-            found = compare(loaded(part, format), program.call, variables, given)
+            b, h, w = (settled.get(n, n) for n in sizes)
+            given = examples(program.shapes((b, h, w)))
+            found = compare(part, format, program.call, variables, given)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
@@ -174,13 +176,17 @@ def _first_written(
             outputs = jax.tree.unflatten(written.out_tree, written.out_avals)
             return sizes, bytes(written.serialize()), outputs, refused
         except Exception as error:  # of any kind: what is traced met a letter where it needs a number
-            refused[card.in_words(sizes)] = " ".join(str(error).split())[:300] or type(error).__name__
-            failed = error
+            refused[card.in_words(sizes)] = _first_sentence(error)
     why = "; ".join(f"for {words}: {reason}" for words, reason in refused.items())
-    raise JaxsegError(f"this model can't be exported, {why}") from failed
+    raise JaxsegError(f"this model can't be exported as {format}, {why}{_HINT if format == 'onnx' else ''}")
 
 
-def _check(platforms: Sequence[str], format: str, size: Any) -> None:
+def _first_sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, JaxsegError) else text.split(". ")[0].rstrip(".")[:200] or type(error).__name__
+
+
+def _check(platforms: Sequence[str], format: str, size: Any, batch: int | None) -> None:
     unknown = [p for p in platforms if p not in (*PLATFORMS, "rocm")]
     if unknown or not platforms:
         raise JaxsegError(f"platforms are {', '.join(platforms) or 'none'}; they can be cpu, cuda, rocm and tpu")
@@ -188,3 +194,5 @@ def _check(platforms: Sequence[str], format: str, size: Any) -> None:
         raise JaxsegError(f"format is {format!r}; it can be jax or onnx")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise JaxsegError(f"size is {size}; give (height, width) in pixels")
+    if batch is not None and batch < 1:
+        raise JaxsegError(f"batch is {batch}; give at least 1, or None for any number")

@@ -15,7 +15,7 @@ Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 
 def pair(name: str, value: Any, least: int) -> tuple[int, int]:
     """``value`` or ``(value, value)`` as two whole numbers (rows, columns), none below ``least``."""
-    two = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    two: Any = (value, value) if isinstance(value, int | np.integer) else tuple(value)
     if len(two) != 2 or not all((isinstance(v, int | np.integer) or not known(v)) and v >= least for v in two):
         raise JaxsegError(f"{name} is {value!r}; it must be an int or (rows, columns), each at least {least}")
     rows, columns = (int(v) if known(v) else v for v in two)

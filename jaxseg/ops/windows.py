@@ -83,7 +83,9 @@ def _largest_of_taps(geometry: Window, x: Array) -> tuple[Array, Array]:
         value = seen_at(geometry, padded, tap)
         better = (value > best) | (value != value)  # NaN wins
         first_inside = _first_inside(geometry, tap)
-        if not known(*geometry.in_size) or first_inside.any():  # until here only padding was seen, which may not win, even against -infinity
+        if (
+            not known(*geometry.in_size) or first_inside.any()
+        ):  # until here only padding was seen, which may not win, even against -infinity
             better = better | jnp.broadcast_to(first_inside[..., None], better.shape)
         best = jnp.where(better, value, best)
         switches = jnp.where(better, jnp.asarray(code, switches.dtype), switches)

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -83,7 +84,9 @@ def bench(
         given = _training_batch(e, size)
     else:
         given = blank_batch(e, batch or 1, size)
-    given = {key: value for key, value in given.items() if not isinstance(value, np.ndarray) or value.dtype.kind in "biuf"}
+    given = {
+        key: value for key, value in given.items() if not isinstance(value, np.ndarray) or value.dtype.kind in "biuf"
+    }
     if variables is None:
         variables = init_variables(e.model, e.task, given, e.seed)
     count = sum(math.prod(x.shape) for x in jax.tree.leaves(variables["params"]))
@@ -113,17 +116,22 @@ def measure(
         times.append(time.perf_counter() - start)
         arguments = (result[0], *arguments[1:]) if state else arguments
         watch(run + 1 - WARM_UP)
-    memory = compiled.memory_analysis()
-    plain: Any = traced.lower(lowering_platforms=("cuda",)).cost_analysis()
+    memory: Any = compiled.memory_analysis()
     return Measured(
         told - begun,
         ready - told,
         tuple(times[WARM_UP:]),
-        float(plain["flops"]),
+        _operations(traced, lowered),
         memory.argument_size_in_bytes,
         memory.output_size_in_bytes,
         memory.temp_size_in_bytes,
     )
+
+
+def _operations(traced: Any, lowered: Any) -> float:
+    with suppress(NotImplementedError, ValueError):  # what calls back to Python can be lowered for this device alone
+        lowered = traced.lower(lowering_platforms=("cuda",))
+    return float(lowered.cost_analysis()["flops"])
 
 
 def matrix_product(dtype: Any, repeat: int = 5) -> float:

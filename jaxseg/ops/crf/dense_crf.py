@@ -289,7 +289,10 @@ def _tell(num_vertices: Array, num_dropped: Array) -> None:
 
 
 def _check(unary: Array, image: Array, iterations: int, method: str, on_overflow: str) -> None:
-    for name, value, options in (("method", method, get_args(Method)), ("on_overflow", on_overflow, get_args(Overflow))):
+    for name, value, options in (
+        ("method", method, get_args(Method)),
+        ("on_overflow", on_overflow, get_args(Overflow)),
+    ):
         if value not in options:
             raise JaxsegError(f"{name} is {value!r}; it can be one of {', '.join(options)}")
     if iterations < 0:
