@@ -89,12 +89,13 @@ def _print(n: dict[str, Any]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
+    operations = f"{n['operations'] / 1e9:.2f} G"
     for name, text in {
         n["what"]: f"{n['model']} of {n['of']}, images {images}, {n['dtype']}, on one device ({n['device']})",
         "time": f"{ms['median']} ms, the median of {n['repeat']} (p10 {ms['p10']}, p90 {ms['p90']})",
         "pictures": f"{n['images_per_s']:.2f} a second",
         "parameters": f"{n['parameters'] / 1e6:.2f} M",
-        "operations": f"{n['operations'] / 1e9:.2f} G (additions and products; convolutions in their plain form, loops once)",
+        "operations": f"{operations} (additions and products; convolutions in their plain form, of loops one round)",
         "speed": f"{speed / 1e9:.1f} G operations a second, {100 * speed / product:.0f} % of a large matrix product's "
         f"here ({product / 1e9:.0f} G)",
         "memory": f"{mb['temporary']} in between, {mb['arguments']} arguments, {mb['results']} results",

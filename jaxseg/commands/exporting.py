@@ -16,13 +16,12 @@ def export(arguments: argparse.Namespace) -> int:
     from jaxseg.infer import card, export_model
     from jaxseg.train.evaluate import load_run
 
-    file = _file(arguments.out, arguments.format)
+    file, format = _file(arguments.out, arguments.format)
     began = time.monotonic()
 
     def watch(step: str) -> None:
         print(f"{time.monotonic() - began:5.0f} s  {step}", file=sys.stderr, flush=True)
 
-    watch(f"reading {arguments.workdir}")
     experiment, variables, step = load_run(arguments.workdir, arguments.checkpoint)
     usual, proposals = _usual(experiment)
     about = card.of_run(experiment, arguments.workdir, arguments.checkpoint, step)
@@ -35,7 +34,7 @@ def export(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         uint8=arguments.uint8,
         proposals=proposals,
-        format=arguments.format,
+        format=format,
         platforms=arguments.platforms,
         usual_size=usual,
         about=about,
@@ -45,13 +44,14 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _file(out: Path, format: str) -> Path:
-    """``out`` itself if it ends like a file, else one in that folder."""
-    if out.suffix and not out.is_dir():
-        if out.suffix == ".json":
-            raise JaxsegError(f"--out {out}: the card is called so; give the model another ending, as .{format}")
-        return out
-    return out / f"model.{format}"
+def _file(out: Path, format: str | None) -> tuple[Path, Any]:
+    """Where to, and in which format: ``out`` itself if it ends in ``.jax`` or ``.onnx``, else one in that folder."""
+    ending = out.suffix.removeprefix(".")
+    if ending not in ("jax", "onnx"):
+        return out / f"model.{format or 'jax'}", format or "jax"
+    if format not in (None, ending):
+        raise JaxsegError(f"--out {out} ends in .{ending} and --format is {format}; leave out one of them")
+    return out, ending
 
 
 def _usual(experiment: Any) -> tuple[tuple[int, int], int | None]:

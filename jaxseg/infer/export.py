@@ -12,7 +12,6 @@ settled are letters in the program: b pictures of h x w pixels. Whether a model 
 operations whose forms depend on numbers ask :func:`jaxseg.ops.arguments.known`.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
@@ -26,6 +25,7 @@ from jax import export
 
 from jaxseg.infer import card, onnx
 from jaxseg.infer.compare import compare, examples
+from jaxseg.train.checkpoint import write_json
 from jaxseg.types import Array, JaxsegError, Outputs, Task
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -93,7 +93,7 @@ def export_model(
       JaxsegError: a model that can't be exported so, a file that disagrees with it, or an absent package.
     """
     file = Path(file)
-    _check(platforms, format, size, batch)
+    _check(file, platforms, format, size, batch)
     program = make_program(model, task, uint8, proposals)
     attempts = _attempts(size, batch, usual_size, format)
     sizes, blob, outputs, refused = _first_written(program, variables, attempts, format, tuple(platforms), watch)
@@ -102,7 +102,8 @@ def export_model(
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(blob)
         found = {}
-        if format == "onnx" or jax.default_backend() in (*platforms, *["gpu"] * ("cuda" in platforms)):
+        here = {"gpu": {"cuda", "rocm"}}.get(jax.default_backend(), {jax.default_backend()})
+        if format == "onnx" or here & set(platforms):
             watch("comparing it with the model")
             settled = dict(zip("bhw", (2, *(usual_size or (96, 128)))))
             b, h, w = (settled.get(n, n) for n in sizes)
@@ -113,7 +114,7 @@ def export_model(
         part.unlink(missing_ok=True)
     text = card.make(file, format, platforms, model, variables, program.shapes(sizes), outputs)
     text |= {"not_for": refused, "compared_with_the_model": found, **(about or {})}
-    file.with_suffix(".json").write_text(json.dumps(text, indent=1))
+    write_json(file.with_suffix(".json"), text)
     return text
 
 
@@ -186,7 +187,9 @@ def _first_sentence(error: Exception) -> str:
     return text if isinstance(error, JaxsegError) else text.split(". ")[0].rstrip(".")[:200] or type(error).__name__
 
 
-def _check(platforms: Sequence[str], format: str, size: Any, batch: int | None) -> None:
+def _check(file: Path, platforms: Sequence[str], format: str, size: Any, batch: int | None) -> None:
+    if file.suffix == ".json":
+        raise JaxsegError(f"{file}: the card is to be called so; give the file another ending, as .{format}")
     unknown = [p for p in platforms if p not in (*PLATFORMS, "rocm")]
     if unknown or not platforms:
         raise JaxsegError(f"platforms are {', '.join(platforms) or 'none'}; they can be cpu, cuda, rocm and tpu")
@@ -196,3 +199,5 @@ def _check(platforms: Sequence[str], format: str, size: Any, batch: int | None) 
         raise JaxsegError(f"size is {size}; give (height, width) in pixels")
     if batch is not None and batch < 1:
         raise JaxsegError(f"batch is {batch}; give at least 1, or None for any number")
+    if format == "onnx":
+        onnx.library()

@@ -23,12 +23,8 @@ from jaxseg.types import JaxsegError
 _CALLS = ("jit", "closed_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
-def write(call: Callable[..., dict[str, Any]], shapes: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """The bytes of an ONNX file of ``call(*inputs)``, its inputs and outputs by their names; and the outputs' shapes.
-
-    Raises:
-      JaxsegError: jax2onnx is absent, or has no form of an operation.
-    """
+def library() -> Any:
+    """jax2onnx. Raises JaxsegError where it is absent, or onnxruntime is."""
     for logger in ("jax2onnx", "onnx_ir"):  # they tell of plugins for other packages, and of shapes that they leave out
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:
@@ -36,6 +32,12 @@ def write(call: Callable[..., dict[str, Any]], shapes: dict[str, Any]) -> tuple[
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise JaxsegError(f"{error}; ONNX files need more packages: pip install 'jaxseg[onnx]'") from error
+    return jax2onnx
+
+
+def write(call: Callable[..., dict[str, Any]], shapes: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of an ONNX file of ``call(*inputs)``, its inputs and outputs named; and the outputs' shapes."""
+    jax2onnx = library()
     traced = jax.jit(call).trace(*shapes.values())
     names = sorted(traced.out_info)
     model = jax2onnx.to_onnx(
