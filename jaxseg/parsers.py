@@ -97,8 +97,8 @@ def _shown(commands: Any) -> None:
 def _elsewhere(commands: Any) -> None:
     text = "Write a trained model as a file that runs without jaxseg (StableHLO, or ONNX)."
     export = _command(commands, "export", text, run="export")
-    export.add_argument("--out", type=Path, required=True, help="a file, or a folder to write model.jax to")
-    export.add_argument("--format", choices=("jax", "onnx"), default="jax", help="which (%(default)s)")
+    export.add_argument("--out", type=Path, required=True, help="a file that ends in .jax or .onnx, or a folder")
+    export.add_argument("--format", choices=("jax", "onnx"), help="which, where --out is a folder (jax)")
     export.add_argument("--size", type=_size, metavar="H,W", help="for pictures of this size only: faster on a CPU")
     export.add_argument("--batch", type=int, help="for so many pictures at once (any number, where the model allows)")
     export.add_argument("--uint8", action="store_true", help="pictures go in as bytes, 0 to 255 (float32, 0 to 1)")

@@ -28,7 +28,7 @@ def progress(title: str, total: float | None = None, unit: str = "", done: float
     console = Console(file=sys.stderr, soft_wrap=True)
     columns = TextColumn("[bold]{task.description}"), BarColumn(), _Count(unit), TimeRemainingColumn(compact=True)
     bar = Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty())
-    task = bar.add_task(title, total=total, completed=done)
+    task = bar.add_task(title, total=total, completed=int(done))
     begun, before = time.monotonic(), done
     told = begun
 

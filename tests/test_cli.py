@@ -152,6 +152,9 @@ def test_predict_does_not_need_the_data_and_eval_says_what_it_misses(tmp_path, c
         (["train", "unet_shape", "--workdir", "x"], "did you mean unet_shapes?"),
         (["eval", "--workdir", "nowhere"], "holds no run; train first"),
         (["predict", "a.png", "--workdir", "nowhere"], "holds no run; train first"),
+        (["export", "--workdir", "nowhere", "--out", "x"], "holds no run; train first"),
+        (["export", "--workdir", "x", "--out", "x.onnx", "--format", "jax"], "ends in .onnx and --format is jax"),
+        (["bench"], "bench takes a config, or --workdir with a run"),
         (["train", "unet_camvid", "--workdir", "x", "--root", "nowhere"], "nowhere"),
         (["train", "fcn8s_camvid", "--tiny", "--workdir", "x", "--batch-size", "3"], "batch of 3 can't be shared by 8"),
     ],
@@ -238,6 +241,29 @@ def test_models_lists_every_config(tmp_path, monkeypatch, capsys):
     assert "Ronneberger et al. 2015" in table
     assert "0.48 M" in table  # U-Net of base 16, depth 3
     assert "134.32 M" in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
+
+
+def test_export_leaves_a_file_and_its_card(trained, tmp_path, capsys):
+    assert cli.main(["export", "--workdir", str(trained), "--out", str(tmp_path / "mine")]) == 0
+    card, out = json.loads((tmp_path / "mine" / "model.json").read_text()), capsys.readouterr().out
+    assert "b: any number of pictures" in out
+    assert f"see {tmp_path / 'mine' / 'model.jax'}" in out
+    assert card["classes"] == list(Shapes().classes)
+    assert card["run_of"]["settings"]["model.base"] == 4
+    run = jax.export.deserialize(bytearray((tmp_path / "mine" / card["file"]).read_bytes())).call
+    image = Shapes("val", size=(32, 32), length=1)[0]["image"]
+    label = Predictor.load(trained)(image)
+    np.testing.assert_array_equal(run(np.float32(image[None] / 255))["label"][0], label)
+
+
+def test_bench_tells_and_writes_its_numbers(trained, tmp_path, capsys):
+    file = tmp_path / "bench.json"
+    assert cli.main(["bench", "--workdir", str(trained), "--repeat", "3", "--batch", "2", "--json", str(file)]) == 0
+    numbers = json.loads(file.read_text())
+    assert numbers["images"] == [2, 32, 32, 3]
+    assert numbers["p10_s"] <= numbers["median_s"] <= numbers["p90_s"]
+    assert numbers["images_per_s"] == pytest.approx(2 / numbers["median_s"])
+    assert f"{numbers['parameters'] / 1e6:.2f} M" in capsys.readouterr().out
 
 
 def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(tmp_path, capsys):

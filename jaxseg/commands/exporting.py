@@ -17,14 +17,13 @@ def export(arguments: argparse.Namespace) -> int:
     from jaxseg.infer import card, export_model
     from jaxseg.train.evaluate import load_run
 
-    file = _file(arguments.out, arguments.format)
+    file, format = _file(arguments.out, arguments.format)
     began = time.monotonic()
 
     def watch(step: str) -> None:
         print(f"{time.monotonic() - began:5.0f} s  {step}", file=sys.stderr, flush=True)
 
     (run,) = chosen_runs(arguments)
-    watch(f"reading {run}")
     experiment, variables, step = load_run(run, arguments.checkpoint)
     usual, proposals = _usual(experiment)
     about = card.of_run(experiment, run, arguments.checkpoint, step)
@@ -37,7 +36,7 @@ def export(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         uint8=arguments.uint8,
         proposals=proposals,
-        format=arguments.format,
+        format=format,
         platforms=arguments.platforms,
         usual_size=usual,
         about=about,
@@ -47,13 +46,14 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _file(out: Path, format: str) -> Path:
-    """``out`` itself if it ends like a file, else one in that folder."""
-    if out.suffix and not out.is_dir():
-        if out.suffix == ".json":
-            raise JaxsegError(f"--out {out}: the card is called so; give the model another ending, as .{format}")
-        return out
-    return out / f"model.{format}"
+def _file(out: Path, format: str | None) -> tuple[Path, Any]:
+    """Where to, and in which format: ``out`` itself if it ends in ``.jax`` or ``.onnx``, else one in that folder."""
+    ending = out.suffix.removeprefix(".")
+    if ending not in ("jax", "onnx"):
+        return out / f"model.{format or 'jax'}", format or "jax"
+    if format not in (None, ending):
+        raise JaxsegError(f"--out {out} ends in .{ending} and --format is {format}; leave out one of them")
+    return out, ending
 
 
 def _usual(experiment: Any) -> tuple[tuple[int, int], int | None]:
@@ -66,17 +66,19 @@ def _usual(experiment: Any) -> tuple[tuple[int, int], int | None]:
 
 
 def _tell(file: Path, made: dict[str, Any]) -> None:
+    compared = made["compared_with_the_model"]
     for kind in ("inputs", "outputs"):
         for name, x in made[kind].items():
-            print(f"{kind[:-1]:6} {name:16} {x['dtype']:8} [{', '.join(map(str, x['shape']))}]")
+            line = f"{kind[:-1]:6}  {name:16}  {x['dtype']:7}  [{', '.join(map(str, x['shape']))}]"
+            if name in compared and kind == "outputs":
+                equal, apart = 100 * compared[name]["equal"], compared[name]["largest_difference"]
+                line = f"{line:60}  {equal:.4g} % as the model's, at most {apart:.2g} apart"
+            print(line)
     for letter, words in made["letters"].items():
         print(f"{letter}: {words}")
     for words, reason in made["not_for"].items():
-        print(f"not for {words}: {reason}")
-    for name, x in made["compared_with_the_model"].items():
-        equal, apart = 100 * x["equal"], x["largest_difference"]
-        print(f"compared with the model: {name}: {equal:.4g} % equal, largest difference {apart:.2g}")
-    if not made["compared_with_the_model"]:
-        print("not compared with the model: there is no device here that it is made for")
+        print(f"not for {words} ({reason})")
+    if not compared:
+        print("not compared with the model: there is no device here of a kind that it is for")
     print(f"see {file} ({file.stat().st_size / 1e6:.1f} MB)")
     print(f"see {file.with_suffix('.json')}")

@@ -15,18 +15,23 @@ MOST_UNEQUAL = 0.01  # of an output's values may be otherwise, where two scores 
 
 
 def compare(
-    call: Callable[..., dict[str, Any]], program: Any, variables: Any, inputs: list[np.ndarray]
+    file: Path, format: str, program: Callable[..., dict[str, Any]], variables: Any, inputs: list[np.ndarray]
 ) -> dict[str, dict[str, float]]:
     """Of each output which part of its values agree, and the largest difference.
 
     Args:
-      call: ``inputs -> {name: array}``, the file's.
       program: ``(variables, *inputs) -> {name: array}``, the model's.
 
     Raises:
-      JaxsegError: more than 1 % of an output's values disagree.
+      JaxsegError: more than 1 % of an output's values disagree, or what was written does not run.
     """
-    wanted, got = jax.device_get((jax.jit(program)(variables, *inputs), call(*inputs)))
+    wanted = jax.device_get(jax.jit(program)(variables, *inputs))
+    try:
+        got = jax.device_get(_loaded(file, format)(*inputs))
+    except Exception as error:  # onnxruntime's are of many kinds
+        reason = " ".join(str(error).split())[:300]
+        hint = ": use the other format" if format == "onnx" else ""
+        raise JaxsegError(f"what was written of this model does not run ({reason}), and was not kept{hint}") from error
     found = {name: _differences(got[name], wanted[name]) for name in wanted}
     worst = min(found, key=lambda name: found[name]["equal"])
     if found[worst]["equal"] < 1 - MOST_UNEQUAL:
@@ -37,15 +42,17 @@ def compare(
     return found
 
 
-def loaded(file: Path, format: str) -> Callable[..., dict[str, Any]]:
+def _loaded(file: Path, format: str) -> Callable[..., dict[str, Any]]:
     """The program in a file, as others would run it."""
     if format == "jax":
         return jax.jit(export.deserialize(bytearray(file.read_bytes())).call)
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised too
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     inputs, outputs = ([x.name for x in found] for found in (session.get_inputs(), session.get_outputs()))
-    return lambda *arrays: dict(zip(outputs, session.run(None, dict(zip(inputs, map(np.asarray, arrays))))))
+    return lambda *arrays: dict(zip(outputs, session.run(None, dict(zip(inputs, arrays)))))
 
 
 def examples(shapes: dict[str, Any], seed: int = 0) -> list[np.ndarray]:

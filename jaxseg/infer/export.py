@@ -12,7 +12,6 @@ settled are letters in the program: b pictures of h x w pixels. Whether a model 
 operations whose forms depend on numbers ask :func:`jaxseg.ops.arguments.known`.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
@@ -25,15 +24,17 @@ from flax import linen as nn
 from jax import export
 
 from jaxseg.infer import card, onnx
-from jaxseg.infer.compare import compare, examples, loaded
+from jaxseg.infer.compare import compare, examples
+from jaxseg.train.checkpoint import write_json
 from jaxseg.types import Array, JaxsegError, Outputs, Task
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 LEAST = 32  # pixels, the least side of pictures of any size: less than that some poolings leave nothing of
 
+_HINT = "; ONNX has no form of all that JAX has: use the other format"
+
 Format = Literal["jax", "onnx"]
-Dim = int | Literal["b", "h", "w"]
-Sizes = tuple[Dim, Dim, Dim]
+Sizes = tuple[Any, Any, Any]
 """Pictures, height and width: numbers, or letters of what the file leaves open."""
 
 
@@ -92,7 +93,7 @@ def export_model(
       JaxsegError: a model that can't be exported so, a file that disagrees with it, or an absent package.
     """
     file = Path(file)
-    _check(platforms, format, size)
+    _check(file, platforms, format, size, batch)
     program = make_program(model, task, uint8, proposals)
     attempts = _attempts(size, batch, usual_size, format)
     sizes, blob, outputs, refused = _first_written(program, variables, attempts, format, tuple(platforms), watch)
@@ -101,17 +102,19 @@ def export_model(
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(blob)
         found = {}
-        if format == "onnx" or jax.default_backend() in (*platforms, *["gpu"] * ("cuda" in platforms)):
+        here = {"gpu": {"cuda", "rocm"}}.get(jax.default_backend(), {jax.default_backend()})
+        if format == "onnx" or here & set(platforms):
             watch("comparing it with the model")
             settled = dict(zip("bhw", (2, *(usual_size or (96, 128)))))
-            given = examples(program.shapes(tuple(settled.get(n, n) for n in sizes)))
-            found = compare(loaded(part, format), program.call, variables, given)
+            b, h, w = (settled.get(n, n) for n in sizes)
+            given = examples(program.shapes((b, h, w)))
+            found = compare(part, format, program.call, variables, given)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     text = card.make(file, format, platforms, model, variables, program.shapes(sizes), outputs)
     text |= {"not_for": refused, "compared_with_the_model": found, **(about or {})}
-    file.with_suffix(".json").write_text(json.dumps(text, indent=1))
+    write_json(file.with_suffix(".json"), text)
     return text
 
 
@@ -174,13 +177,19 @@ def _first_written(
             outputs = jax.tree.unflatten(written.out_tree, written.out_avals)
             return sizes, bytes(written.serialize()), outputs, refused
         except Exception as error:  # of any kind: what is traced met a letter where it needs a number
-            refused[card.in_words(sizes)] = " ".join(str(error).split())[:300] or type(error).__name__
-            failed = error
+            refused[card.in_words(sizes)] = _first_sentence(error)
     why = "; ".join(f"for {words}: {reason}" for words, reason in refused.items())
-    raise JaxsegError(f"this model can't be exported, {why}") from failed
+    raise JaxsegError(f"this model can't be exported as {format}, {why}{_HINT if format == 'onnx' else ''}")
 
 
-def _check(platforms: Sequence[str], format: str, size: Any) -> None:
+def _first_sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, JaxsegError) else text.split(". ")[0].rstrip(".")[:200] or type(error).__name__
+
+
+def _check(file: Path, platforms: Sequence[str], format: str, size: Any, batch: int | None) -> None:
+    if file.suffix == ".json":
+        raise JaxsegError(f"{file}: the card is to be called so; give the file another ending, as .{format}")
     unknown = [p for p in platforms if p not in (*PLATFORMS, "rocm")]
     if unknown or not platforms:
         raise JaxsegError(f"platforms are {', '.join(platforms) or 'none'}; they can be cpu, cuda, rocm and tpu")
@@ -188,3 +197,7 @@ def _check(platforms: Sequence[str], format: str, size: Any) -> None:
         raise JaxsegError(f"format is {format!r}; it can be jax or onnx")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise JaxsegError(f"size is {size}; give (height, width) in pixels")
+    if batch is not None and batch < 1:
+        raise JaxsegError(f"batch is {batch}; give at least 1, or None for any number")
+    if format == "onnx":
+        onnx.library()

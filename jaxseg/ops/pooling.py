@@ -168,7 +168,7 @@ def _bins(size: int, bins: int) -> Any:
     xp: Any = np if known(size) else jnp
     bin, pixel = xp.arange(bins)[:, None], xp.arange(size)[None]
     begin, end = bin * size // bins, -(-(bin + 1) * size // bins)
-    return ((begin <= pixel) & (pixel < end)) / (end - begin)
+    return xp.where((begin <= pixel) & (pixel < end), 1 / (end - begin), 0.0)
 
 
 def bed_of_nails(x: Array, factor: IntPair) -> Array:

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -115,17 +116,22 @@ def measure(
         times.append(time.perf_counter() - start)
         arguments = (result[0], *arguments[1:]) if state else arguments
         watch(run + 1 - WARM_UP)
-    memory = compiled.memory_analysis()
-    plain: Any = traced.lower(lowering_platforms=("cuda",)).cost_analysis()
+    memory: Any = compiled.memory_analysis()
     return Measured(
         told - begun,
         ready - told,
         tuple(times[WARM_UP:]),
-        float(plain["flops"]),
+        _operations(traced, lowered),
         memory.argument_size_in_bytes,
         memory.output_size_in_bytes,
         memory.temp_size_in_bytes,
     )
+
+
+def _operations(traced: Any, lowered: Any) -> float:
+    with suppress(NotImplementedError, ValueError):  # what calls back to Python can be lowered for this device alone
+        lowered = traced.lower(lowering_platforms=("cuda",))
+    return float(lowered.cost_analysis()["flops"])
 
 
 def matrix_product(dtype: Any, repeat: int = 5) -> float:
