@@ -18,6 +18,7 @@ from jaxseg.data import Shapes, read_image, read_mask, write_png
 from jaxseg.data.pipeline import _order
 from jaxseg.infer import Predictor, Tiles
 from jaxseg.models import PAPERS
+from jaxseg.train.log import read_records
 
 CONFIG = """
 from tests.helpers import tiny_experiment
@@ -287,6 +288,9 @@ def test_demo_runs(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=None)
     assert "predictions.png" in done.stdout
     assert (tmp_path / "demo" / "predictions.png").exists()
+    last = read_records(tmp_path / "demo" / "metrics.jsonl")[-1]
+    assert last["step"] == 2
+    assert 0 <= last["val/miou"] <= 1
 
 
 def test_a_shell_completes_commands_and_options(tmp_path, capsys):
