@@ -47,7 +47,7 @@ def on_resnet(model, output_stride=8, dtype=jnp.float32, **settings):
 
 
 def multi_scale(dtype=jnp.float32):
-    return MultiScale(on_resnet(DeepLabResNet, dtype=dtype))
+    return MultiScale(on_resnet(DeepLabResNet, dtype=dtype), scales=(1.0, 0.5))
 
 
 def crf_as_rnn(dtype=jnp.float32):
