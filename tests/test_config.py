@@ -31,7 +31,7 @@ def no_program_is_kept():
     compilation_cache.reset_cache()
 
 
-# Trained there, as they are here: by test_cli.py's demo, by test_rcnn.py, and what a notebook trains by test_notebooks.py.
+# Trained there as they are here: by the demo of test_cli.py, by test_rcnn.py, and by notebooks in test_notebooks.py.
 ELSEWHERE = ("unet_shapes", "rcnn_shapes", *(n for n in CONFIGS if f'load_config(\\"{n}\\", tiny' in NOTEBOOKS))
 
 
