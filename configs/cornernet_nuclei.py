@@ -24,7 +24,8 @@ from jaxseg.tasks import corner_detection
 
 def get_config(tiny: bool = False, root: str = "../shared/data/nuclei", fast: bool = False) -> Experiment:
     train, val = nuclei(root, tiny=tiny)
-    small = StackedHourglass((4, 6, 8) if tiny else (48, 64, 96), (1, 1, 1), stacks=1, stem=4 if tiny else 48)
+    widths, stem = ((4, 6), 4) if tiny else ((48, 64, 96), 48)
+    small = StackedHourglass(widths, (1,) * len(widths), stacks=1, stem=stem)
     found = 10 if tiny else 400
     model = CornerNet(
         len(train.things),

@@ -17,8 +17,8 @@ from jaxseg.tasks import corner_detection
 
 
 def get_config(tiny: bool = False) -> Experiment:
-    channels = (4, 6, 8) if tiny else (48, 64, 96)
-    backbone = StackedHourglass(channels, (1, 1, 1), stacks=1, stem=channels[0])
+    channels = (4, 6) if tiny else (48, 64, 96)
+    backbone = StackedHourglass(channels, (1,) * len(channels), stacks=1, stem=channels[0])
     return detector_on_shapes(
         CornerNet(len(Shapes().things), backbone, channels[0], corners=20, detections=20),
         lambda val: corner_detection(val.things, coco_metric(partial(coco_truth, val), ("box",))),

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg import cli
+from jaxseg import cli, config
 from jaxseg.data import Shapes, read_image, read_mask, write_png
 from jaxseg.data.pipeline import _order
 from jaxseg.infer import Predictor, Tiles
+from jaxseg.models import PAPERS
+from jaxseg.train.log import read_records
 
 CONFIG = """
 from tests.helpers import tiny_experiment
@@ -232,13 +234,20 @@ def test_settings_are_those_of_the_arguments_given(capsys):
     assert "(default: 800)" in capsys.readouterr().out  # --steps of --fast
 
 
-def test_models_lists_every_config(tmp_path, monkeypatch, capsys):
+def test_models_lists_the_configs(tmp_path, monkeypatch, capsys):
+    """A plain network, two whose parameters are known, one with heads, and one that takes proposals."""
+    shipped, few = config.config_folder(), tmp_path / "configs"
+    few.mkdir()
+    for name in ("unet_shapes", "fcn8s_camvid", "mask_rcnn_shapes", "fast_rcnn_shapes"):
+        shutil.copy(shipped / f"{name}.py", few)
+    monkeypatch.setattr(config, "config_folder", lambda: few)
     monkeypatch.chdir(tmp_path)  # where no config finds its data
     assert cli.main(["models"]) == 0
     table = capsys.readouterr().out
-    for path in (Path(__file__).parents[1] / "configs").glob("*.py"):
+    for path in few.glob("*.py"):
         assert f"configs/{path.name}" in table
     assert "Ronneberger et al. 2015" in table
+    assert "RegionHeads (mask)" in table
     assert "0.48 M" in table  # U-Net of base 16, depth 3
     assert "134.32 M" in table  # FCN-8s: VGG-16's 14.7 M, fc6 and fc7 119.5 M, and the score layers
 
@@ -264,6 +273,15 @@ def test_bench_tells_and_writes_its_numbers(trained, tmp_path, capsys):
     assert numbers["p10_s"] <= numbers["median_s"] <= numbers["p90_s"]
     assert numbers["images_per_s"] == pytest.approx(2 / numbers["median_s"])
     assert f"{numbers['parameters'] / 1e6:.2f} M" in capsys.readouterr().out
+
+
+def test_every_config_loads_in_full_size_and_has_a_paper(tmp_path, monkeypatch):
+    """What ``jaxseg models`` asks of each, but for tracing it."""
+    monkeypatch.chdir(tmp_path)  # where no config finds its data
+    for path in config.config_folder().glob("*.py"):
+        model = config.load_config(path).model
+        for part in (model, *getattr(model, "heads", {}).values()):
+            assert type(part).__module__ in PAPERS, path
 
 
 def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(tmp_path, capsys):
@@ -296,6 +314,9 @@ def test_demo_runs(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=None)
     assert "predictions.png" in done.stdout
     assert (tmp_path / "demo" / "predictions.png").exists()
+    last = read_records(tmp_path / "demo" / "metrics.jsonl")[-1]
+    assert last["step"] == 2
+    assert 0 <= last["val/miou"] <= 1
 
 
 def test_a_shell_completes_commands_and_options(tmp_path, capsys):

@@ -1,7 +1,7 @@
 """What holds for every semantic model: sizes, gradients, jit, bfloat16, batch mates, save and restore."""
 
 import dataclasses
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def on_resnet(model, output_stride=8, dtype=jnp.float32, **settings):
 
 
 def multi_scale(dtype=jnp.float32):
-    return MultiScale(on_resnet(DeepLabResNet, dtype=dtype))
+    return MultiScale(on_resnet(DeepLabResNet, dtype=dtype), scales=(1.0, 0.5))
 
 
 def crf_as_rnn(dtype=jnp.float32):
@@ -112,16 +112,22 @@ def images(h, w, batch=2, seed=0):
     return jnp.asarray(np.random.default_rng(seed).random((batch, h, w, 3)), jnp.float32)
 
 
-def apply(model, variables, x):
-    return jax.jit(partial(model.apply, train=False))(variables, x)["logits"]
+@cache
+def made(name):
+    """A model, its variables (of which no test needs others), and its logits as one compiled function of both."""
+    model = MODELS[name]()
+    return model, variables_of(model, images(64, 64)), jax.jit(partial(logits_of, model))
+
+
+def logits_of(model, variables, x):
+    return model.apply(variables, x, train=False)["logits"]
 
 
 @pytest.mark.parametrize("size", [(65, 33), (1, 1), (20, 126)])
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_have_the_images_size(name, size):
-    model = MODELS[name]()
-    x = images(*size)
-    logits = apply(model, variables_of(model, x), x)
+    _, variables, apply = made(name)
+    logits = apply(variables, images(*size))
     assert logits.shape[:3] == (2, *size)
     assert logits.dtype == jnp.float32
     assert np.isfinite(np.asarray(logits)).all()
@@ -129,18 +135,16 @@ def test_logits_have_the_images_size(name, size):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_learns(name):
-    model = MODELS[name]()
+    model, variables, _ = made(name)
     x = images(64, 64)
-    variables = variables_of(model, x)
-    classes = jax.eval_shape(partial(model.apply, train=False), variables, x)["logits"].shape[-1]
-    target = jnp.asarray(np.random.default_rng(2).random((2, 64, 64, classes)), jnp.float32)
 
     def loss(params):
         settings = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(0)}}
         outputs, _ = model.apply({**variables, "params": params}, x, **settings)
-        h, w = outputs["logits"].shape[1:3]  # fewer than the image has where only whole windows count
+        _, h, w, classes = outputs["logits"].shape  # fewer than the image has where only whole windows count
+        target = np.random.default_rng(2).random((2, 64, 64, classes), np.float32)[:, :h, :w]
         scores = [outputs["logits"], *(outputs[name] for name in outputs if name.startswith("aux_"))]
-        return sum(jnp.mean((logits - target[:, :h, :w]) ** 2) for logits in scores)
+        return sum(jnp.mean((logits - target) ** 2) for logits in scores)
 
     gradients = jax.jit(jax.grad(loss))(variables["params"])
     dead = [jax.tree_util.keystr(p) for p, g in jax.tree_util.tree_leaves_with_path(gradients) if not np.any(g)]
@@ -149,35 +153,29 @@ def test_every_parameter_learns(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_jit_equals_eager_and_mates_do_not_matter(name):
-    model = MODELS[name]()
-    x = images(40, 48)
-    variables = variables_of(model, x)
-    jitted = apply(model, variables, x)
-    eager = [model.apply(variables, one, train=False)["logits"] for one in (x[:1], x[1:])]
+    model, variables, apply = made(name)
+    x = images(32, 40)
+    jitted = apply(variables, x)
+    eager = [logits_of(model, variables, one) for one in (x[:1], x[1:])]
     np.testing.assert_allclose(jitted, jnp.concatenate(eager), rtol=1e-4, atol=1e-5 * np.abs(jitted).max())
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_bfloat16_inside_float32_outside(name):
-    x = images(32, 32)
-    exact = MODELS[name]()
-    variables = variables_of(exact, x)
-    logits = apply(MODELS[name](dtype=jnp.bfloat16), variables, x)
-    reference = apply(exact, variables, x)
+    _, variables, apply = made(name)
+    x = images(32, 40)
+    logits = jax.jit(partial(logits_of, MODELS[name](dtype=jnp.bfloat16)))(variables, x)
+    reference = apply(variables, x)
     assert logits.dtype == jnp.float32
     error = np.abs(np.asarray(logits - reference)).mean() / np.abs(np.asarray(reference)).mean()
     assert 0 < error < 0.1
 
 
 def test_unet_padding_changes_nothing_where_none_is_needed():
-    model = MODELS["unet"]()
-    x = images(64, 64)
-    variables = variables_of(model, x)
+    _, variables, apply = made("unet")
     wide = jnp.pad(images(60, 57), ((0, 0), (0, 4), (0, 7), (0, 0)), constant_values=0.5)  # 0.5 is the model's zero
-    np.testing.assert_array_equal(
-        apply(model, variables, wide)[:, :60, :57], apply(model, variables, wide[:, :60, :57])
-    )
-    assert apply(model, variables, x).shape == (2, 64, 64, K)
+    np.testing.assert_array_equal(apply(variables, wide)[:, :60, :57], apply(variables, wide[:, :60, :57]))
+    assert apply(variables, images(64, 64)).shape == (2, 64, 64, K)
 
 
 def test_remat_keeps_less_and_changes_no_gradient():

@@ -17,6 +17,7 @@ from jaxseg.models.rcnn import RCNN, RegionNetwork, describe_all, examples, fit,
 from jaxseg.nn import GIRSHICK_2014, IMAGENET, VGG16
 from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.train import loop
+from jaxseg.train.log import read_records
 from jaxseg.types import JaxsegError
 from tests.helpers import variables_of
 
@@ -260,6 +261,9 @@ def test_both_stages_of_the_config(tmp_path):
         from jaxseg.train.evaluate import load_run
 
         _, learnt, _ = load_run(first)
+        last = read_records(first / "metrics.jsonl")[-1]
+        assert last["step"] == 2
+        assert 0 <= last["val/accuracy"] <= 1
         experiment, fitted, step = load_run(second)
         assert step == 0
         jax.tree.map(np.testing.assert_array_equal, fitted["params"]["network"], learnt["params"])
