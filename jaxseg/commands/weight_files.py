@@ -23,7 +23,7 @@ def weights_list(arguments: argparse.Namespace) -> int:
     for name, file in packed.shipped().items():
         card = packed.about(file).card
         size = f"{file.stat().st_size / 1e6:.1f}"
-        ours.add_row(name, *(card.get(key, "") if key else size for key in ("title", "", "data", "licence")))
+        ours.add_row(name, card.get("title", ""), size, card.get("data", ""), card.get("licence", ""))
     theirs = Table(title="\nof others: jaxseg weights fetch NAME", title_justify="left", box=None)
     for heading in ("name", "data", "scores", "licence"):
         theirs.add_column(heading, no_wrap=True)
