@@ -46,7 +46,7 @@ def _loaded(file: Path, format: str) -> Callable[..., dict[str, Any]]:
     """The program in a file, as others would run it."""
     if format == "jax":
         return jax.jit(export.deserialize(bytearray(file.read_bytes())).call)
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised too

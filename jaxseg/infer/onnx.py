@@ -28,8 +28,8 @@ def library() -> Any:
     for logger in ("jax2onnx", "onnx_ir"):  # they tell of plugins for other packages, and of shapes that they leave out
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:
-        import jax2onnx
-        import onnxruntime  # noqa: F401
+        import jax2onnx  # pyright: ignore[reportMissingImports]
+        import onnxruntime  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise JaxsegError(f"{error}; ONNX files need more packages: pip install 'jaxseg[onnx]'") from error
     return jax2onnx

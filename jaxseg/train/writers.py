@@ -39,7 +39,7 @@ def weights_and_biases(workdir: Path, project: str, settings: Mapping[str, Any])
     """A run of the W&B ``project``, called as ``workdir``; the same one again where the run goes on (its id is in
     ``wandb.json``). ``WANDB_MODE=offline`` writes to ``workdir`` alone, for ``wandb sync`` later."""
     try:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise JaxsegError("--wandb needs Weights & Biases: pip install 'jaxseg[wandb]'") from error
     noted = workdir / "wandb.json"

@@ -74,7 +74,7 @@ def card(what: packed.About, name: str) -> str:
 
 def _library() -> Any:
     try:
-        import huggingface_hub
+        import huggingface_hub  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise JaxsegError("the Hugging Face Hub needs its library: pip install 'jaxseg[hub]'") from error
     return huggingface_hub
