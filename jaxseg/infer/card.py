@@ -17,8 +17,8 @@ from jaxseg.nn import Normalization
 INPUTS = {
     "image": "pictures, RGB, {range}; what the network subtracts and divides by is inside",
     "size": "true height and width of each picture, the rest below and to the right of it being padding",
-    "boxes": "proposals, (x1, y1, x2, y2) in pixels, best first",
-    "boxes_valid": "which of the proposals there are",
+    "proposals": "boxes, (x1, y1, x2, y2) in pixels, best first",
+    "proposals_valid": "which of them there are",
 }
 OUTPUTS = {
     "label": "the class of each pixel, its place in classes; 255 where the model says nothing",

@@ -66,7 +66,7 @@ def examples(shapes: dict[str, Any], seed: int = 0) -> list[np.ndarray]:
             made.append((255 * image).astype(np.uint8) if x.dtype == np.uint8 else image)
         elif name == "size":
             made.append(np.array([[h - i % 2 * h // 4, w] for i in range(b)], np.int32))
-        elif name == "boxes":
+        elif name == "proposals":
             corners = np.sort(rng.random((*x.shape[:2], 2, 2), np.float32), axis=2) * np.array([w, h], np.float32)
             made.append(corners.reshape(x.shape))
         else:

@@ -126,14 +126,14 @@ def make_program(
     if "sizes" in signature(type(model).__call__).parameters:
         inputs["size"] = (jnp.int32, ("b", 2))
     if proposals:
-        inputs |= {"boxes": (jnp.float32, ("b", proposals, 4)), "boxes_valid": (jnp.bool_, ("b", proposals))}
+        inputs |= {"proposals": (jnp.float32, ("b", proposals, 4)), "proposals_valid": (jnp.bool_, ("b", proposals))}
 
     def call(variables: Any, *arrays: Array) -> dict[str, Array]:
         batch: Any = dict(zip(inputs, arrays, strict=True))
         if uint8:
             batch["image"] = batch["image"].astype(jnp.float32) / 255
         if proposals:
-            batch["proposals"] = {"boxes": batch.pop("boxes"), "valid": batch.pop("boxes_valid")}
+            batch["proposals"] = {"boxes": batch["proposals"], "valid": batch.pop("proposals_valid")}
         arguments = task.inputs(batch) if task else [batch.get(key) for key in ("image", "size") if key in batch]
         outputs: Any = model.apply(variables, *arguments, train=False)
         return _predicted(task, outputs, batch)

@@ -84,9 +84,6 @@ def bench(
         given = _training_batch(e, size)
     else:
         given = blank_batch(e, batch or 1, size)
-    given = {
-        key: value for key, value in given.items() if not isinstance(value, np.ndarray) or value.dtype.kind in "biuf"
-    }
     if variables is None:
         variables = init_variables(e.model, e.task, given, e.seed)
     count = sum(math.prod(x.shape) for x in jax.tree.leaves(variables["params"]))
