@@ -156,7 +156,7 @@ def test_predict_does_not_need_the_data_and_eval_says_what_it_misses(tmp_path, c
         (["predict", "a.png", "--workdir", "nowhere"], "holds no run; train first"),
         (["export", "--workdir", "nowhere", "--out", "x"], "holds no run; train first"),
         (["export", "--workdir", "x", "--out", "x.onnx", "--format", "jax"], "ends in .onnx and --format is jax"),
-        (["bench"], "bench takes a config, or --workdir with a run"),
+        (["bench"], "bench takes a config, or a run by --workdir or --weights"),
         (["train", "unet_camvid", "--workdir", "x", "--root", "nowhere"], "nowhere"),
         (["train", "fcn8s_camvid", "--tiny", "--workdir", "x", "--batch-size", "3"], "batch of 3 can't be shared by 8"),
     ],

@@ -18,9 +18,9 @@ def bench(arguments: argparse.Namespace) -> int:
     from jaxseg.train.checkpoint import write_json
     from jaxseg.train.evaluate import load_run
 
+    if bool(arguments.config) == bool(arguments.workdir or arguments.weights):
+        raise JaxsegError("bench takes a config, or a run by --workdir or --weights, one of them")
     runs = [] if arguments.config else chosen_runs(arguments)
-    if arguments.config and (arguments.workdir or arguments.weights):
-        raise JaxsegError("bench takes a config, --workdir or --weights, one of them")
     if arguments.config:
         experiment, variables = load_config(arguments.config, tiny=arguments.tiny), None
     else:

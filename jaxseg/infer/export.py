@@ -93,7 +93,7 @@ def export_model(
       JaxsegError: a model that can't be exported so, a file that disagrees with it, or an absent package.
     """
     file = Path(file)
-    _check(file, platforms, format, size, batch)
+    _check(file, platforms, format, size or usual_size, batch)
     program = make_program(model, task, uint8, proposals)
     attempts = _attempts(size, batch, usual_size, format)
     sizes, blob, outputs, refused = _first_written(program, variables, attempts, format, tuple(platforms), watch)
@@ -155,8 +155,6 @@ def _attempts(size: Any, batch: int | None, usual_size: Any, format: Format) -> 
     """What to try, the most general first."""
     any_size: list[Any] = [("h", "w")] if size is None and format == "jax" else []
     sizes = any_size + [tuple(s) for s in (size or usual_size,) if s]
-    if not sizes:
-        raise JaxsegError("an ONNX file is of a fixed size: give size=(H, W)")
     one_by_one: list[Sizes] = [(1, *sizes[-1])] if batch is None else []
     return [(batch or "b", *s) for s in sizes] + one_by_one
 
@@ -199,5 +197,7 @@ def _check(file: Path, platforms: Sequence[str], format: str, size: Any, batch: 
         raise JaxsegError(f"size is {size}; give (height, width) in pixels")
     if batch is not None and batch < 1:
         raise JaxsegError(f"batch is {batch}; give at least 1, or None for any number")
+    if format == "onnx" and size is None:
+        raise JaxsegError("an ONNX file is of a fixed size: give size=(H, W)")
     if format == "onnx":
         onnx.library()
