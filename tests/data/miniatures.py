@@ -5,7 +5,6 @@ import io
 import json
 import re
 import tarfile
-import threading
 import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +18,7 @@ from jaxseg.data import write_png
 from jaxseg.data.images import png_bytes
 from jaxseg.data.panoptic import colours_of_ids
 from jaxseg.viz import default_palette
+from tests.servers import running
 
 RNG = np.random.default_rng(0)
 GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -48,14 +48,8 @@ def served(folder):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.asked, server.cuts = [], []
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def at(server, folder, data_set):

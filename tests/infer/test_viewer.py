@@ -1,10 +1,8 @@
 """The page of ``jaxseg view``: what it answers, to whom, and that it works in a browser."""
 
 import base64
-import contextlib
 import io
 import socket
-import threading
 
 import jax
 import numpy as np
@@ -17,6 +15,7 @@ from jaxseg.infer import Found, InstancePredictor, Predictor, Refined, viewer
 from jaxseg.types import JaxsegError
 from tests.browser import chromium
 from tests.helpers import tiny_experiment, variables_for
+from tests.servers import running
 
 flask = pytest.importorskip("flask", reason="pip install 'jaxseg[view]'")
 
@@ -66,17 +65,8 @@ def ask(client, data, **form):
     return client.post("/predict", data={"image": (io.BytesIO(data), "mine.png"), **form})
 
 
-@contextlib.contextmanager
 def served(predictors, host="127.0.0.1"):
-    server = viewer.make_server(predictors, host=host, port=0)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return running(viewer.make_server(predictors, host=host, port=0))
 
 
 def test_label_maps_and_the_crf(labels, both, picture):

@@ -11,6 +11,7 @@ import pytest
 from jaxseg import download as fetching
 from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, fetch
+from tests.servers import running
 
 DATA = np.random.default_rng(0).bytes(300_000)
 
@@ -42,12 +43,8 @@ def server():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.asked, server.cuts, server.ranges, server.lengths = [], [], True, True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(server):
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import base64
 import importlib
 import json
 import re
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -12,64 +11,66 @@ import pytest
 
 from jaxseg.types import JaxsegError
 from jaxseg.weights import hub, packed
+from tests.servers import running
 
 pytest.importorskip("huggingface_hub")
 VARIABLES = {"params": {"conv": {"kernel": np.arange(8, dtype=np.float32)}}}
 WHAT = packed.About("unet_shapes", ("--model.base", "8"), step=7, scores={"miou": 0.5}, card={"title": "A small one"})
 
 
+class Hub(BaseHTTPRequestHandler):
+    """As much of a Hub as the library asks for. ``server.files``: what was committed, by name."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Authorization") != "Bearer mine":
+            return self.answer(401, {"error": "Invalid username or password."})
+        if self.path == "/api/repos/create":
+            return self.answer(200, {"url": f"{self.server.address}/me/small"})
+        if "/preupload/" in self.path:
+            names = [file["path"] for file in json.loads(body)["files"]]
+            return self.answer(
+                200, {"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]}
+            )
+        if self.path == "/api/validate-yaml":
+            return self.answer(200, {"errors": [], "warnings": []})
+        for line in map(json.loads, body.splitlines()):
+            if line["key"] == "file":
+                self.server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+        address = f"{self.server.address}/me/small/commit/{'a' * 40}"
+        return self.answer(200, {"success": True, "commitOid": "a" * 40, "commitUrl": address})
+
+    def do_GET(self):
+        found = re.fullmatch(r"/me/small/resolve/(main|v1)/(.+)", self.path)
+        if not found or found[2] not in self.server.files:
+            return self.answer(404, {"error": "Repository not found"})
+        body = self.server.files[found[2]]
+        self.send_response(200)
+        self.send_header("ETag", f'"{len(body)}"')
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def answer(self, code, value):
+        body = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A Hub in as far as the library asks for it. ``files``: what was committed, by name."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Authorization") != "Bearer mine":
-                return self.answer(401, {"error": "Invalid username or password."})
-            if self.path == "/api/repos/create":
-                return self.answer(200, {"url": f"{server.address}/me/small"})
-            if "/preupload/" in self.path:
-                names = [file["path"] for file in json.loads(body)["files"]]
-                return self.answer(
-                    200, {"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]}
-                )
-            if self.path == "/api/validate-yaml":
-                return self.answer(200, {"errors": [], "warnings": []})
-            for line in map(json.loads, body.splitlines()):
-                if line["key"] == "file":
-                    server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            address = f"{server.address}/me/small/commit/{'a' * 40}"
-            return self.answer(200, {"success": True, "commitOid": "a" * 40, "commitUrl": address})
-
-        def do_GET(self):
-            found = re.fullmatch(r"/me/small/resolve/(main|v1)/(.+)", self.path)
-            if not found or found[2] not in server.files:
-                return self.answer(404, {"error": "Repository not found"})
-            body = server.files[found[2]]
-            self.send_response(200)
-            self.send_header("ETag", f'"{len(body)}"')
-            self.send_header("X-Repo-Commit", "a" * 40)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        do_HEAD = do_GET
-
-        def answer(self, code, value):
-            body = json.dumps(value).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.files, server.address = {}, f"http://127.0.0.1:{server.server_port}"
     constants = importlib.import_module("huggingface_hub.constants")
     monkeypatch.setattr(constants, "ENDPOINT", server.address)
@@ -78,12 +79,8 @@ def server(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_TOKEN", "mine")
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(server):
+        yield server
 
 
 def test_there_and_back(server, tmp_path):
