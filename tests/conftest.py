@@ -50,3 +50,16 @@ def shared():
     if not SHARED.exists():
         pytest.skip("no ../shared beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The folder of a run of four steps, trained by the command line from a config of one's own. Only to be read."""
+    from jaxseg import cli
+    from tests.helpers import TINY_CONFIG
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "mine.py").write_text(TINY_CONFIG)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        assert cli.main(["train", str(folder / "mine.py"), "--workdir", str(folder / "run")]) == 0
+    return folder / "run"

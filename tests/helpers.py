@@ -14,6 +14,12 @@ from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.types import Metric
 
+TINY_CONFIG = """
+from tests.helpers import tiny_experiment
+def get_config(tiny=False):
+    return tiny_experiment(steps=4)
+"""
+
 
 def tiny_experiment(**changes) -> Experiment:
     """A U-Net of a few hundred parameters on 32x32 shapes: compiles in seconds, steps in milliseconds."""

@@ -19,12 +19,7 @@ from jaxseg.data.pipeline import _order
 from jaxseg.infer import Predictor, Tiles
 from jaxseg.models import PAPERS
 from jaxseg.train.log import read_records
-
-CONFIG = """
-from tests.helpers import tiny_experiment
-def get_config(tiny=False):
-    return tiny_experiment(steps=4)
-"""
+from tests.helpers import TINY_CONFIG
 
 FOLDER_CONFIG = """
 import dataclasses
@@ -41,15 +36,6 @@ def get_config(tiny=False):
 def optax_promotes():
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cli")
-    (folder / "mine.py").write_text(CONFIG)
-    workdir = folder / "run"
-    assert cli.main(["train", str(folder / "mine.py"), "--workdir", str(workdir)]) == 0
-    return workdir
 
 
 def test_eval_needs_the_work_directory_alone(trained, capsys):
@@ -285,7 +271,7 @@ def test_every_config_loads_in_full_size_and_has_a_paper(tmp_path, monkeypatch):
 
 
 def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(tmp_path, capsys):
-    (tmp_path / "mine.py").write_text(CONFIG)
+    (tmp_path / "mine.py").write_text(TINY_CONFIG)
     command = ["train", str(tmp_path / "mine.py"), "--workdir", str(tmp_path / "run")]
     whole = shlex.join(["jaxseg", *command, "--log-every", "1"])
     assert cli.main([*command, "--dry-run", "--log-every", "1"]) == 0

@@ -13,12 +13,7 @@ from jaxseg.train import build
 from jaxseg.train.evaluate import load_run
 from jaxseg.types import JaxsegError
 from jaxseg.weights import packed, smp, to_torch
-
-CONFIG = """
-from tests.helpers import tiny_experiment
-def get_config(tiny=False):
-    return tiny_experiment(steps=4)
-"""
+from tests.helpers import TINY_CONFIG
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -27,22 +22,12 @@ def optax_promotes():
         yield
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    (folder / "mine.py").write_text(CONFIG)
-    command = ["train", str(folder / "mine.py"), "--workdir", str(folder / "run"), "--root", "x"]
-    assert cli.main(command[:-2]) == 0
-    file = folder / "mine.safetensors"
-    assert cli.main(["weights", "pack", "--workdir", str(folder / "run"), "--out", str(file), "--title", "Mine"]) == 0
-    return folder
-
-
 def test_a_run_as_one_file_and_back(trained, tmp_path, capsys):
-    run, file, unpacked = trained / "run", trained / "mine.safetensors", tmp_path / "unpacked"
+    file, unpacked = tmp_path / "mine.safetensors", tmp_path / "unpacked"
+    assert cli.main(["weights", "pack", "--workdir", str(trained), "--out", str(file), "--title", "Mine"]) == 0
     what = packed.about(file)
-    assert (what.config, what.card) == (CONFIG, {"title": "Mine"})
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert (what.config, what.card) == (TINY_CONFIG, {"title": "Mine"})
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert what.scores["miou"] == [r["val/miou"] for r in records if "val/miou" in r and r["step"] == what.step][-1]
     assert cli.main(["weights", "show", str(file)]) == 0
     assert "title: Mine" in capsys.readouterr().out
@@ -51,9 +36,9 @@ def test_a_run_as_one_file_and_back(trained, tmp_path, capsys):
     assert cli.main(["predict", "photo.png", "--weights", str(file)]) == 2
     assert "is not run unread: jaxseg weights unpack" in capsys.readouterr().err
     assert cli.main(["weights", "unpack", str(file), "--workdir", str(unpacked)]) == 0
-    assert (unpacked / "config.py").read_text() == CONFIG
+    assert (unpacked / "config.py").read_text() == TINY_CONFIG
     _, theirs, step = load_run(unpacked)
-    _, ours, _ = load_run(run)
+    _, ours, _ = load_run(trained)
     assert step == what.step
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7), theirs, jax.device_get(ours))
     assert cli.main(["weights", "unpack", str(file), "--workdir", str(unpacked)]) == 2
@@ -61,7 +46,7 @@ def test_a_run_as_one_file_and_back(trained, tmp_path, capsys):
 
     image = write_png(tmp_path / "photo.png", Shapes("val")[0]["image"])
     labels = []
-    for workdir in (run, unpacked):
+    for workdir in (trained, unpacked):
         out = tmp_path / workdir.name
         assert cli.main(["predict", str(image), "--workdir", str(workdir), "--out", str(out)]) == 0
         labels.append(read_mask(out / "photo_label.png"))
