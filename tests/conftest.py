@@ -54,7 +54,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """The folder of a run of four steps, trained by the command line from a config of one's own. Only to be read."""
+    """The folder of a run of four steps, trained by the command line from one's own config. Copy it to change it."""
     from jaxseg import cli
     from tests.helpers import TINY_CONFIG
 
