@@ -59,6 +59,16 @@ class _Count(ProgressColumn):
         return Text(f"{_written(task.completed, self.unit)}{whole}{name}{speed}", no_wrap=True)
 
 
+def stages() -> Callable[[str], None]:
+    """``tell = stages(); tell("compiling")``: a line at each stage of what nobody knows the length of beforehand."""
+    begun = time.monotonic()
+
+    def tell(stage: str) -> None:
+        print(f"{time.monotonic() - begun:5.0f} s  {stage}", file=sys.stderr, flush=True)
+
+    return tell
+
+
 def _line(done: float, total: float | None, speed: float, unit: str) -> str:
     name = "" if unit == "B" else f" {unit}"
     if not total:

@@ -5,7 +5,6 @@ import shutil
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jaxseg.commands.evaluation import chosen_runs
@@ -38,14 +37,11 @@ def _measured(experiment: Experiment, variables: Any, arguments: argparse.Namesp
     import jax
     import jax.numpy as jnp
 
+    from jaxseg.progress import progress
     from jaxseg.train import bench as benching
 
     dtype = jnp.dtype(arguments.dtype or getattr(experiment.model, "dtype", jnp.float32))
-    console = Console(stderr=True)
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    left = (TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, *left, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("compiling", total=arguments.repeat)
+    with progress("compiling, then timing", arguments.repeat, "runs") as show:
         measured, shape, parameters = benching.bench(
             experiment,
             variables,
@@ -54,10 +50,9 @@ def _measured(experiment: Experiment, variables: Any, arguments: argparse.Namesp
             dtype=dtype if arguments.dtype else None,
             train=arguments.train,
             repeat=arguments.repeat,
-            watch=lambda done: progress.update(bar, completed=max(done, 0), description="timing"),
+            watch=lambda done: show(max(done, 0)),
         )
-        progress.update(bar, description="a matrix product, to compare with")
-        product = benching.matrix_product(dtype)
+    product = benching.matrix_product(dtype)
     device, median = jax.devices()[0], measured.quantile(0.5)
     return {
         "model": type(experiment.model).__name__,

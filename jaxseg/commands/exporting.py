@@ -1,8 +1,6 @@
 """``jaxseg export``: a trained run's model as a file that runs without jaxseg."""
 
 import argparse
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,11 @@ from jaxseg.types import JaxsegError
 def export(arguments: argparse.Namespace) -> int:
     """Write the run's predictions as a file and its card; tell what it is for, its size and how it was checked."""
     from jaxseg.infer import card, export_model
+    from jaxseg.progress import stages
     from jaxseg.train.evaluate import load_run
 
     file, format = _file(arguments.out, arguments.format)
-    began = time.monotonic()
-
-    def watch(step: str) -> None:
-        print(f"{time.monotonic() - began:5.0f} s  {step}", file=sys.stderr, flush=True)
-
+    watch = stages()
     (run,) = chosen_runs(arguments)
     experiment, variables, step = load_run(run, arguments.checkpoint)
     usual, proposals = _usual(experiment)

@@ -10,6 +10,7 @@ from jaxseg.data.photometric import to_float
 from jaxseg.data.warp import MEAN_COLOUR
 from jaxseg.metrics.precision import box_iou
 from jaxseg.ops.crop import context_boxes, overlaps
+from jaxseg.progress import progress
 from jaxseg.types import JaxsegError
 
 
@@ -50,7 +51,11 @@ class RegionCrops:
     @functools.cached_property
     def regions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each crop the sample's place [M], the box [M, 4] and the class [M]; those of objects first."""
-        found = [self._matched(place) for place in range(len(self.source))]
+        found = []
+        with progress("proposals", len(self.source), "pictures") as show:
+            for place in range(len(self.source)):
+                found.append(self._matched(place))
+                show(place + 1)
         places = np.repeat(np.arange(len(found)), [len(kinds) for _, kinds in found])
         boxes, kinds = (np.concatenate(parts) for parts in zip(*found, strict=True))
         objects, others = np.flatnonzero(kinds > 0), np.flatnonzero(kinds == 0)

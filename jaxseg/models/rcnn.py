@@ -30,6 +30,7 @@ from jaxseg.metrics.precision import box_iou
 from jaxseg.models.fast_rcnn import detections, inside, true_sizes
 from jaxseg.nn import GIRSHICK_2014, IMAGENET, VGG16, Normalization, RCNNConfig
 from jaxseg.nn.roi_heads import TwoFC
+from jaxseg.progress import progress
 from jaxseg.types import Array, JaxsegError, Outputs
 
 Solve = Callable[[np.ndarray, np.ndarray], ops.Linear]
@@ -170,15 +171,17 @@ def describe_all(model: RCNN, variables: Any, batches: Iterable[Mapping[str, Any
     """The features of all true boxes and proposals, image by image, on the host."""
     describe = jax.jit(partial(model.apply, method="describe"))
     found = []
-    for batch in batches:
-        truth, proposals = batch["instances"], batch["proposals"]
-        boxes = np.concatenate([truth["boxes"], proposals["boxes"]], axis=1)
-        features = jax.device_get(describe(variables, batch["image"], batch["size"], boxes))
-        for i in np.flatnonzero(batch["valid"]):
-            true = truth["valid"][i] & ~truth["crowd"][i] if "crowd" in truth else truth["valid"][i]
-            rows = np.concatenate([true, proposals["valid"][i]])
-            parts = (boxes[i][rows], features["pool5"][i][rows], features["fc7"][i][rows])
-            found.append(Described(*parts, truth["boxes"][i][true], truth["classes"][i][true]))
+    with progress("features of regions", unit="pictures") as show:
+        for batch in batches:
+            truth, proposals = batch["instances"], batch["proposals"]
+            boxes = np.concatenate([truth["boxes"], proposals["boxes"]], axis=1)
+            features = jax.device_get(describe(variables, batch["image"], batch["size"], boxes))
+            for i in np.flatnonzero(batch["valid"]):
+                true = truth["valid"][i] & ~truth["crowd"][i] if "crowd" in truth else truth["valid"][i]
+                rows = np.concatenate([true, proposals["valid"][i]])
+                parts = (boxes[i][rows], features["pool5"][i][rows], features["fc7"][i][rows])
+                found.append(Described(*parts, truth["boxes"][i][true], truth["classes"][i][true]))
+            show(len(found))
     return found
 
 

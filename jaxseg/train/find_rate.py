@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,9 +36,17 @@ class _Sweep(Optimizer):
         return lambda step: self.lowest * (self.learning_rate / self.lowest) ** (step / max(steps - 1, 1))
 
 
-def find_rate(experiment: Experiment, *, steps: int = 100, lowest: float = 1e-6, highest: float = 1.0) -> RangeTest:
+def find_rate(
+    experiment: Experiment,
+    *,
+    steps: int = 100,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    watch: Callable[[int], None] = lambda done: None,
+) -> RangeTest:
     """Train ``experiment`` for ``steps`` at rates from ``lowest`` to ``highest``, until its smoothed loss is four
-    times the least, or no number. Nothing is written, and what was learnt is thrown away.
+    times the least, or no number. Nothing is written, and what was learnt is thrown away. ``watch`` is told how many
+    steps are done.
     """
     if not 0 < lowest < highest or steps < 2:
         raise JaxsegError(f"a range test needs 0 < lowest < highest and two steps, got {lowest}, {highest}, {steps}")
@@ -56,6 +64,7 @@ def find_rate(experiment: Experiment, *, steps: int = 100, lowest: float = 1e-6,
             break
         rates.append(float(run.rate(step)))
         losses.append(loss)
+        watch(len(losses))
     if not rates:
         raise JaxsegError("the loss of the first step is no finite number; look at the pictures and the labels")
     return RangeTest(rates, smoothed(losses), suggested(rates, smoothed(losses)))

@@ -3,6 +3,7 @@
 import math
 import statistics
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -28,14 +29,18 @@ class Rehearsal(NamedTuple):
     in_all: float
 
 
-def rehearse(experiment: Experiment, steps: int = 4) -> Rehearsal:
-    """Build ``experiment`` as a run would, take ``steps`` steps, evaluate a batch twice. Raises what a run would."""
+def rehearse(experiment: Experiment, steps: int = 4, watch: Callable[[str], None] = lambda stage: None) -> Rehearsal:
+    """Build ``experiment`` as a run would, take ``steps`` steps, evaluate a batch twice. Raises what a run would.
+    ``watch`` is told of each stage as it begins.
+    """
+    watch("building the model, the data and the step")
     e, run = experiment, build(experiment)
     parameters = sum(x.size for x in jax.tree.leaves(run.state.variables["params"]))
     state, times, loss = run.spread.place(run.state), [], math.nan
     shape: tuple[int, ...] = ()
     batches = pipeline.prefetch_to_device(training_batches(e), run.spread.put)
     for step in range(1, min(steps, e.steps) + 1):
+        watch("the first step, which is compiled" if step == 1 else f"step {step}")
         begun = time.perf_counter()
         batch = next(batches)
         state, metrics = run.step(state, batch)
@@ -44,7 +49,8 @@ def rehearse(experiment: Experiment, steps: int = 4) -> Rehearsal:
         shape = shape or (e.batch_size, *batch["image"].shape[-3:])
         loss = values["loss"] if step == 1 else loss
     evaluation = []
-    for _ in range(2):  # the first time is spent on compiling
+    for words in ("evaluating a batch, which is compiled", "evaluating it again"):
+        watch(words)
         begun = time.perf_counter()
         evaluate_state(run, state, most=1)
         evaluation.append(time.perf_counter() - begun)

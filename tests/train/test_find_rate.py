@@ -13,8 +13,9 @@ from tests.helpers import tiny_experiment
 
 
 def test_rates_are_a_geometric_series_and_the_loss_falls():
-    e = tiny_experiment()
-    found = find_rate(e, steps=40, lowest=1e-4, highest=0.1)
+    e, seen = tiny_experiment(), []
+    found = find_rate(e, steps=40, lowest=1e-4, highest=0.1, watch=seen.append)
+    assert seen == list(range(1, len(found.rates) + 1))
     np.testing.assert_allclose(found.rates, np.geomspace(1e-4, 0.1, 40)[: len(found.rates)], rtol=1e-4)
     assert found.suggested == pytest.approx(found.rates[int(np.argmin(found.losses))] / 10)
     assert min(found.losses) < 0.9 * found.losses[0]
