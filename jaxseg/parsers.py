@@ -42,6 +42,7 @@ def _train(commands: Any) -> None:
     train.add_argument("--workdir", type=Path, required=True, help="folder for checkpoints, curves and pictures")
     train.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
     train.add_argument("--wandb", metavar="PROJECT", help="tell Weights & Biases as well")
+    _hosts(train)
     only = train.add_mutually_exclusive_group()
     only.add_argument("--dry-run", action="store_true", help="a few steps and their time, with nothing written")
     only.add_argument("--find-rate", action="store_true", help="train a hundred steps at ever higher rates, draw it")
@@ -56,6 +57,7 @@ def _of_runs(commands: Any) -> None:
     text = "Score a trained run on its validation data, and draw predictions beside the truth."
     evaluate = _command(commands, "eval", text, run="evaluate", more=True)
     evaluate.add_argument("--out", type=Path, help="folder to write to (the run's; of weights, evaluation)")
+    _hosts(evaluate)
     one = evaluate.add_mutually_exclusive_group(required=True)
     text = "Find in pictures what a run was trained to: overlays, and labels or instances as files."
     predict = _command(commands, "predict", text, run="predict")
@@ -191,6 +193,11 @@ def _weights(whole: argparse.ArgumentParser) -> None:
 def _which(sub: Any, several: str = "") -> None:
     sub.add_argument("--workdir", type=Path, action="append", help="the folder that train was given" + several)
     sub.add_argument("--weights", action="append", help="or weights: a file, or a name of jaxseg weights list")
+
+
+def _hosts(sub: argparse.ArgumentParser) -> None:
+    text = "join the other hosts that run this command, as a Cloud TPU slice or SLURM tells of them"
+    sub.add_argument("--hosts", action="store_true", help=text)
 
 
 def _checkpoint(sub: argparse.ArgumentParser) -> None:

@@ -12,12 +12,16 @@ from jaxseg.types import JaxsegError
 
 def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Score a run's checkpoint, or a file of weights, over validation data; leaves ``eval.json`` and ``eval.png``."""
+    import jax
+
     from jaxseg.data import write_png
     from jaxseg.infer.refine import refined_eval_step
     from jaxseg.progress import progress
     from jaxseg.train import evaluate as evaluation
+    from jaxseg.train import parallel
     from jaxseg.train.checkpoint import write_json
 
+    parallel.connect_hosts(arguments.hosts)
     (run,) = chosen_runs(arguments)
     experiment, variables, step = evaluation.load_run(run, arguments.checkpoint, overrides)
     packed = run.is_file()
@@ -28,6 +32,8 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
         eval_step = refined_eval_step(experiment, chosen_crf(arguments.crf, run))
     with progress("evaluate", len(experiment.data.val), "pictures") as show:
         scores, sheet = evaluation.evaluate(experiment, variables, eval_step=eval_step, show=show)
+    if jax.process_index():  # one of the hosts tells
+        return 0
     print(f"{run.stem} after step {step}" if packed else f"{arguments.checkpoint} checkpoint, step {step}")
     print_scores(experiment, scores)
     write_json(out / "eval.json", {"step": step, **scores})

@@ -10,12 +10,14 @@ from jaxseg import config, viz
 from jaxseg.commands.evaluation import print_scores
 from jaxseg.config import Experiment
 
+_RATES = 100  # steps of a range test
+
 
 def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Train a config, or go on; tell the scores and the pictures to look at, or how to resume."""
     from jaxseg.train import build, loop, parallel
 
-    parallel.connect_hosts()
+    parallel.connect_hosts(arguments.hosts)
     workdir: Path = arguments.workdir
     file = config.find_config(arguments.config)
     command = shlex.join(["jaxseg", "train", arguments.config, "--workdir", str(workdir)]) + " --tiny" * arguments.tiny
@@ -44,7 +46,13 @@ def demo(arguments: argparse.Namespace) -> int:
     print(f"training a small U-Net on drawn shapes, in {arguments.workdir}", flush=True)
     return train(
         argparse.Namespace(
-            **vars(arguments), config="unet_shapes", settings=False, dry_run=False, find_rate=False, wandb=None
+            **vars(arguments),
+            config="unet_shapes",
+            settings=False,
+            dry_run=False,
+            find_rate=False,
+            wandb=None,
+            hosts=False,
         ),
         [],
     )
@@ -52,9 +60,10 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def _dry_run(experiment: Experiment, command: str) -> int:
     """What a run would do and how long it would take; ``command`` begins it."""
+    from jaxseg.progress import stages
     from jaxseg.train.rehearse import rehearse
 
-    e, found = experiment, rehearse(experiment)
+    e, found = experiment, rehearse(experiment, watch=stages())
     print(f"{type(e.model).__name__}, {found.parameters / 1e6:.2f} M parameters")
     print(f"{len(e.data.train)} pictures to learn from and {len(e.data.val)} to be judged by, seed {e.seed}")
     if e.steps:
@@ -68,9 +77,11 @@ def _dry_run(experiment: Experiment, command: str) -> int:
 
 def _find_rate(experiment: Experiment, workdir: Path) -> int:
     """The range test, drawn in the work directory, which is otherwise left alone."""
+    from jaxseg.progress import progress
     from jaxseg.train.find_rate import find_rate
 
-    found = find_rate(experiment)
+    with progress("trying rates", _RATES, "steps") as show:
+        found = find_rate(experiment, steps=_RATES, watch=show)
     print(
         f"loss {found.losses[0]:.4f} at first, {min(found.losses):.4f} at the least; it was {found.losses[-1]:.4f} at"
     )

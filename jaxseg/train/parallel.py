@@ -54,14 +54,25 @@ def make_mesh(devices: int | None = None, model_devices: int = 1) -> Mesh:
     return jax.make_mesh(shape, (DATA_AXIS, MODEL_AXIS), axis_types=(AxisType.Auto,) * 2, devices=chosen)
 
 
-def connect_hosts() -> None:
+def connect_hosts(find: bool = False) -> None:
     """Join the other processes of this run, where the environment says that there are any.
 
-    Set ``JAX_COORDINATOR_ADDRESS`` (host:port of process 0), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` on each.
-    Call it before any other use of jax.
+    Set ``JAX_COORDINATOR_ADDRESS`` (host:port of process 0), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` on each; or
+    ``find`` them, as JAX can by itself on a Cloud TPU slice, under SLURM, Open MPI and Kubernetes. Call it before any
+    other use of jax. Raises JaxsegError where a part is missing, or there is nothing to be found.
     """
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
-    if address and not jax.distributed.is_initialized():
+    if jax.distributed.is_initialized():
+        return
+    if find and not address:
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:  # an address, a number of processes or a place among them that nothing tells
+            raise JaxsegError(
+                f"--hosts: no other hosts were found ({error}); JAX knows those of a Cloud TPU slice, SLURM, Open MPI "
+                "and Kubernetes: elsewhere set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
+            ) from error
+    elif address:
         missing = [name for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID") if name not in os.environ]
         if missing:
             raise JaxsegError(f"JAX_COORDINATOR_ADDRESS is set but not {' and '.join(missing)}; set all three")

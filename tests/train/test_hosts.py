@@ -31,7 +31,7 @@ print(loop.train(tiny_experiment(devices=None, spread=sys.argv[1], save_every=3,
 ROWS = """
 import sys
 from jaxseg.train import evaluate, parallel
-parallel.connect_hosts()
+parallel.connect_hosts(find=True)
 from tests.helpers import rows_experiment, variables_for
 e = rows_experiment(devices=None)
 print(evaluate.evaluate(e, variables_for(e))[0]["rows"])
@@ -42,13 +42,22 @@ def train_on_two_hosts(spread, workdir):
     return run_on_two_hosts(PROGRAM, spread, str(workdir))
 
 
-def run_on_two_hosts(program, *arguments):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+def told(port, index):
+    address = f"127.0.0.1:{port}"
+    return {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
+
+
+def as_slurm_does(port, index):
+    """A job's number is where JAX takes the coordinator's port from: it lies in the last 4096."""
+    job = {"SLURM_JOB_ID": str(port - 61440), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    return job | {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index), "SLURM_STEP_TASKS_PER_NODE": "2"}
+
+
+def run_on_two_hosts(program, *arguments, told=told):
+    port = next(port for port in range(61440, 65536) if is_free(port))
     processes = []
     for index in range(2):
-        hosts = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
+        hosts = told(port, index)
         # As in all tests (see conftest.py), but for the number of devices.
         env = os.environ | hosts | {"XLA_FLAGS": re.sub(r"(?<=device_count=)\d+", "2", os.environ["XLA_FLAGS"])}
         command = [sys.executable, "-c", program, *arguments]
@@ -57,6 +66,17 @@ def run_on_two_hosts(program, *arguments):
     said = [process.communicate(timeout=300) for process in processes]
     assert [p.returncode for p in processes] == [0, 0], said
     return said
+
+
+def is_free(port):
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_hosts_that_nothing_tells_of_are_an_error():
+    program = "from jaxseg import cli; cli.main(['train', 'unet_shapes', '--workdir', 'never', '--hosts'])"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "no other hosts were found" in said.stderr
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +104,7 @@ def test_a_metric_on_the_host_sees_the_rows_of_all_hosts():
     e = rows_experiment()
     alone = evaluate(e, variables_for(e))[0]["rows"]
     assert [row[0] for row in alone] == list(range(10))
-    said = run_on_two_hosts(ROWS)
+    said = run_on_two_hosts(ROWS, told=as_slurm_does)
     assert [out.strip().splitlines()[-1] for out, _ in said] == [str(alone)] * 2
 
 
