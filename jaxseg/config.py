@@ -129,14 +129,20 @@ def config_folder() -> Path:
 
 def find_config(path: str | Path) -> Path:
     """The file that ``path`` means: itself, or a shipped config of that name."""
-    shipped = config_folder()
-    stem = Path(path).name.removesuffix(".py")
-    for candidate in (Path(path), Path(f"{path}.py"), shipped / f"{stem}.py"):
+    for candidate in (Path(path), Path(f"{path}.py")):
         if candidate.is_file():
             return candidate
-    names = sorted(p.stem for p in shipped.glob("*.py"))
-    close = difflib.get_close_matches(stem, names, 1)
-    hint = f"did you mean {close[0]}?" if close else f"the shipped ones are {', '.join(names)}"
+    return shipped_config(path)
+
+
+def shipped_config(path: str | Path) -> Path:
+    """The shipped config of that name, whatever else lies in the working directory."""
+    files = {file.stem: file for file in sorted(config_folder().glob("*.py"))}
+    stem = Path(path).name.removesuffix(".py")
+    if stem in files:
+        return files[stem]
+    close = difflib.get_close_matches(stem, files, 1)
+    hint = f"did you mean {close[0]}?" if close else f"the shipped ones are {', '.join(files)}"
     raise JaxsegError(f"no config {path}; {hint}")
 
 

@@ -80,6 +80,19 @@ def test_the_weights_in_the_box_fit_and_tell_their_licence():
         assert what.scores[predictor.experiment.task.main_metric] > 0.45
 
 
+def test_no_python_beside_the_weights_is_run(tmp_path, monkeypatch):
+    """The config that a file names is the shipped one, even where a file of that name lies in the folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unet_shapes.py").write_text("raise SystemExit('run unread')")
+    file = packed.write_packed(tmp_path / "w.safetensors", {}, packed.About("unet_shapes"))
+    assert build.noted_experiment(file).steps == config.load_config(config.config_folder() / "unet_shapes.py").steps
+    (tmp_path / "mine.py").write_text("raise SystemExit('run unread')")
+    for name in ("mine", "./mine.py", str(tmp_path / "mine.py")):
+        file = packed.write_packed(tmp_path / "w.safetensors", {}, packed.About(name))
+        with pytest.raises(JaxsegError, match="no config .*mine"):
+            build.noted_experiment(file)
+
+
 def test_training_begins_with_weights_but_for_other_classes(tmp_path):
     fast = ["--fast", "--weights", "nuclei", "--root", str(tmp_path)]
     e = config.load_config("mask_rcnn_nuclei", [*fast, "--classes", "cell,debris"])

@@ -168,7 +168,7 @@ def _packed_experiment(file: Path, arguments: Sequence[str]) -> Experiment:
             f"{file} was trained by a config of its own, Python that is not run unread: jaxseg weights unpack {file} "
             "--workdir DIR, read DIR/config.py, and use --workdir DIR"
         )
-    return config.load_config(what.config, [*what.arguments, *arguments], tiny=what.tiny)
+    return config.load_config(config.shipped_config(what.config), [*what.arguments, *arguments], tiny=what.tiny)
 
 
 def _check_classes(classes: Sequence[str], outputs: Outputs) -> None:

@@ -45,7 +45,7 @@ def unpack(file: Path, workdir: Path) -> Path:
     if workdir.exists() and any(workdir.iterdir()):
         raise JaxsegError(f"--workdir {workdir} is not empty; name a new folder")
     workdir.mkdir(parents=True, exist_ok=True)
-    text = what.config if what.own_config else config.find_config(what.config).read_text()
+    text = what.config if what.own_config else config.shipped_config(what.config).read_text()
     (workdir / "config.py").write_text(text)
     shutil.copyfile(file, workdir / evaluate.PACKED)
     write_json(workdir / "command.json", {"tiny": what.tiny, "overrides": list(what.arguments)})
