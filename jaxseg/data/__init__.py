@@ -41,6 +41,7 @@ from jaxseg.data.tfds_sets import (
 from jaxseg.data.transforms import Augment, ByAspect, Pad, Resize, apply_warp
 from jaxseg.data.visual_genome import VisualGenome
 from jaxseg.data.voc import VOC_CLASSES, Voc
+from jaxseg.data.windows import Windows
 from jaxseg.metrics.labels import check_labels
 from jaxseg.names import COCO_THINGS as COCO_CLASSES
 
@@ -74,6 +75,7 @@ __all__ = [
     "VisualGenome",
     "Voc",
     "Vocabulary",
+    "Windows",
     "WithBackground",
     "WithTokens",
     "ade20k",

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from jaxseg.metrics.rle import encode_rle, to_rle
-from jaxseg.types import JaxsegError
 
 Part = np.ndarray | tuple[np.ndarray, tuple[int, int]]
 """Points ``[P, 2]`` in pixels, or a bitmap [h, w] bool and the corner (x, y) where it lies."""
-_ORIENTATION, _ON_THEIR_SIDE = 0x0112, (5, 6, 7, 8)
 
 
 class CocoWriter:
@@ -74,17 +71,6 @@ class CocoWriter:
         partial = path.with_name(path.name + ".tmp")
         partial.write_text(json.dumps(self.content))
         partial.replace(path)
-
-
-def size_of(path: pathlib.Path) -> tuple[int, int]:
-    """(H, W) of an image file as it is shown, turned by its EXIF orientation; its pixels are not read."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except Exception as error:  # whatever a damaged file leads PIL to
-        reason = str(error).split("\n")[0]
-        raise JaxsegError(f"{path}: not an image that can be read ({reason}); remove it, or export it again") from error
 
 
 def _inside(bitmap: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.data.images import MAX_PIXELS, ColorMap, read_image, read_mask
+from jaxseg.data.images import MAX_PIXELS, ColorMap, read_image, read_mask, size_of
 from jaxseg.metrics.labels import check_labels
 from jaxseg.types import VOID, JaxsegError
 
@@ -83,6 +83,11 @@ class Folder:
     def palette(self) -> np.ndarray:
         """[K, 3] uint8 colours to draw labels with."""
         return np.array(self.colors, np.uint8) if self.colors else spread_colors(len(self.classes))
+
+    @functools.cached_property
+    def sizes(self) -> np.ndarray:
+        """[N, 2], height and width of each image, from the files' heads."""
+        return np.array([size_of(image, exif=self.exif) for image, _ in self.files])
 
     def __len__(self) -> int:
         return len(self.files)

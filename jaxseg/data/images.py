@@ -31,6 +31,7 @@ ColorMap = Mapping[Any, int]
 """Class index of each RGB triple, or of each grey value: ``{(128, 64, 128): 0}``, ``{0: 0, 255: 1}``."""
 
 _OPENING = threading.Lock()
+_ORIENTATION, _ON_THEIR_SIDE = 0x0112, (5, 6, 7, 8)  # of EXIF
 _MOST_COLOURS_NAMED = 5
 
 
@@ -92,6 +93,17 @@ def read_mask(
     if values.ndim == 3:
         values = _grey_of_equal(values, name)
     return values
+
+
+def size_of(path: pathlib.Path, *, exif: bool = True) -> tuple[int, int]:
+    """(H, W) of an image file as :func:`read_image` gives it; its pixels are not read."""
+    try:
+        with Image.open(path) as image:
+            turned = exif and image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception as error:  # whatever a damaged file leads PIL to
+        reason = str(error).split("\n")[0]
+        raise JaxsegError(f"{path}: not an image that can be read ({reason}); remove it, or export it again") from error
 
 
 def write_png(path: str | os.PathLike, array: np.ndarray, *, palette: np.ndarray | None = None) -> pathlib.Path:

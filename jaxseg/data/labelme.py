@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.data.coco_writing import CocoWriter, size_of
-from jaxseg.data.images import read_mask
+from jaxseg.data.coco_writing import CocoWriter
+from jaxseg.data.images import read_mask, size_of
 from jaxseg.types import JaxsegError
 
 _NO_CLASS = ("__ignore__", "_background_")  # of labelme's own examples

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.data.coco_writing import CocoWriter, size_of
+from jaxseg.data.coco_writing import CocoWriter
 from jaxseg.data.folder import IMAGE_EXTENSIONS
+from jaxseg.data.images import size_of
 from jaxseg.types import JaxsegError
 
 

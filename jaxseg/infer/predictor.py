@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.config import Experiment
+from jaxseg.data import Pad
 from jaxseg.infer.augment import average_views
 from jaxseg.infer.bands import enlarged, label_map, mean
 from jaxseg.infer.tiles import Tiles, tiled
@@ -25,7 +26,8 @@ class Predictor:
     The whole picture at once (``tiles`` None): it goes through the experiment's ``prepare`` transform, so the network
     sees the scale it was trained on; the scores are cut free of padding and enlarged bilinearly to the picture's own
     size. Or in :class:`Tiles`, at its own resolution, without ``prepare``; ``scales=(0.5,)`` then shows the network
-    each tile at half its size. Either way one compiled program serves every size of picture.
+    each tile at half its size. A picture for which ``prepare`` has no room (:class:`jaxseg.data.Pad`) goes in tiles of
+    its size unasked. Either way one compiled program serves every size of picture.
 
     ``scales`` and ``flip`` average the probabilities of several views (:func:`average_views`).
     """
@@ -62,8 +64,9 @@ class Predictor:
 
     def bands(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """The probabilities as bands of rows ``[h, W, K]``, from the top down: little memory for large pictures."""
-        if self.tiles is not None:
-            return tiled(partial(self._probabilities, self.variables), image, self.tiles)
+        tiles = self.tiles or _needed_tiles(self.experiment.data.prepare, image.shape[:2])
+        if tiles is not None:
+            return tiled(partial(self._probabilities, self.variables), image, tiles)
         prepared = self.experiment.data.prepare({"image": image, "name": ""}, np.random.default_rng(0))
         pixels = np.asarray(prepared["image"], np.float32)
         scores = self._log_probabilities(self.variables, pixels[None])[0]
@@ -87,6 +90,12 @@ class Predictor:
     @cached_property
     def _probabilities(self) -> Callable[[Any, Any], Array]:
         return jax.jit(lambda variables, images: jnp.exp(self._log_probabilities(variables, images)))
+
+
+def _needed_tiles(prepare: Any, size: tuple[int, ...]) -> Tiles | None:
+    """For a picture of ``size`` that ``prepare`` neither scales nor has room for."""
+    room = prepare.size if isinstance(prepare, Pad) else None
+    return None if room is None or all(n <= most for n, most in zip(size, room)) else Tiles(room)
 
 
 @dataclass(frozen=True)

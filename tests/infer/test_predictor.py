@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxseg import ops
-from jaxseg.data import Resize
+from jaxseg.data import Pad, Resize
 from jaxseg.infer import Ensemble, Predictor, Tiles
 from jaxseg.infer.bands import enlarged
 from jaxseg.models import UNet
@@ -46,6 +46,14 @@ def test_classes_land_where_they_are(size, mode):
     sure[h // 2 - reach : h // 2 + reach] = False
     sure[:, w // 3 - reach : w // 3 + reach] = False
     np.testing.assert_array_equal(label[sure], truth[sure])
+
+
+def test_what_prepare_has_no_room_for_goes_in_tiles():
+    image = np.random.default_rng(0).integers(0, 256, (50, 75, 3), np.uint8)
+    p = predictor(Pad((64, 64)))
+    in_tiles = dataclasses.replace(p, tiles=Tiles((64, 64))).probabilities(image)
+    np.testing.assert_array_equal(p.probabilities(image), in_tiles)
+    np.testing.assert_allclose(p.probabilities(image[:, :64]), in_tiles[:, :64], atol=1e-6)
 
 
 def test_one_program_for_every_size():
