@@ -59,20 +59,22 @@ def _overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, alpha: f
 def with_legend(
     picture: np.ndarray, classes: Sequence[str], palette: np.ndarray, shown: Sequence[int] | None = None
 ) -> np.ndarray:
-    """``picture`` with a strip below it that names the colours of the classes ``shown`` (all, unless told)."""
-    font = ImageFont.load_default(13)
+    """``picture`` with a strip below it that names the colours of the classes ``shown`` (all, unless told). Letters
+    grow with the picture's width."""
+    letters = max(13, picture.shape[1] // 75)
+    font, swatch, margin = ImageFont.load_default(letters), letters + 1, letters * MARGIN // 13
     entries = [(k, classes[k]) for k in (range(len(classes)) if shown is None else shown)]
     if not entries:
         return picture
-    width, swatch = max(picture.shape[1], 160), 14
-    places, x, y = [], MARGIN, MARGIN
+    width = max(picture.shape[1], 160)
+    places, x, y = [], margin, margin
     for k, name in entries:
-        length = swatch + 5 + int(font.getlength(name)) + 2 * MARGIN
-        if x > MARGIN and x + length > width:
-            x, y = MARGIN, y + swatch + MARGIN
+        length = swatch + 5 + int(font.getlength(name)) + 2 * margin
+        if x > margin and x + length > width:
+            x, y = margin, y + swatch + margin
         places.append((x, y, k, name))
         x += length
-    canvas = Image.new("RGB", (width, picture.shape[0] + y + swatch + MARGIN), PAPER)
+    canvas = Image.new("RGB", (width, picture.shape[0] + y + swatch + margin), PAPER)
     canvas.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(canvas)
     for x, y, k, name in places:
