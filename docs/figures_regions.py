@@ -28,9 +28,10 @@ def questions() -> Any:
     ids = np.where(ids, ids, sample["label"] + 1)
     classes = [*range(len(source.stuff)), *(len(source.stuff) + truth["classes"] - 1)]
     kinds = {"stuff": source.stuff, "things": source.things, "palette": source.palette}
+    every, labels = range(len(source.classes)), {"stuff": source.classes, "things": (), "palette": source.palette}
     panels = {
         "a picture": image,
-        "what is every pixel?": viz.overlay(image, sample["label"], source.palette, alpha=0.8),
+        "what is every pixel?": viz.draw_segments(image, sample["label"] + 1, every, width=width, **labels),
         "what is there, and where?": viz.draw_instances(image, boxes, names=names, width=width),
         "which pixels of it are whose?": viz.draw_instances(image, boxes, masks, width=width),
         "where are its parts?": viz.draw_instances(image, boxes, keypoints=truth["keypoints"], width=width),
@@ -143,7 +144,7 @@ def suppression() -> Any:
     for ax, (name, (kept, values)) in zip(axes, panels.items()):
         show(ax, sample["image"], name)
         for i, value in zip(np.asarray(kept), np.asarray(values)):
-            rectangle(ax, boxes[i], GREEN, alpha=float(np.clip(value, 0.08, 1)), lw=2 * float(value) + 0.3)
+            rectangle(ax, boxes[i], GREEN, alpha=float(np.clip(value, 0.35, 1)), lw=1.6 * float(value) + 0.6)
         ax.set(xlim=(0, 96), ylim=(96, 0))
     return figure
 
@@ -223,9 +224,15 @@ def keypoints() -> Any:
     show(axes[0], sample["image"], "picture")
     rectangle(axes[0], box[0], "white")
     names = Shapes().keypoint_names
+    x1, y1, x2, y2 = box[0].round().astype(int)
+    crop = sample["image"][y1:y2, x1:x2]
     for k, ax in enumerate(axes[1:5]):
         target = np.eye(side * side)[int(cell[0, k])].reshape(side, side) * bool(counts[0, k])
-        show(ax, target, f"{names[k]}: its cell", cmap=HEAT)
+        show(ax, crop, alpha=0.45)
+        extent = (0, *crop.shape[1::-1], 0)
+        show(ax, np.ma.masked_equal(target, 0), f"{names[k]}: its cell", cmap="autumn", extent=extent)
+        ax.hlines(np.linspace(0, crop.shape[0], side + 1), 0, crop.shape[1], color="0.6", lw=0.4)
+        ax.vlines(np.linspace(0, crop.shape[1], side + 1), 0, crop.shape[0], color="0.6", lw=0.4)
     show(axes[5], sample["image"], "read from maps")
     for (px, py), colour in zip(np.asarray(found[0]), viz.instance_colours(len(names)) / 255):
         axes[5].plot([px], [py], "o", color=colour, mec="white", ms=6)

@@ -31,7 +31,7 @@ def show(axes: Any, picture: Any, title: str = "", **options: Any) -> None:
     """A picture or a map without ticks, its first pixel's centre at (0.5, 0.5): the library's coordinates."""
     picture = np.asarray(picture)
     h, w = picture.shape[:2]
-    axes.imshow(picture, extent=(0, w, h, 0), **options)
+    axes.imshow(picture, **{"extent": (0, w, h, 0)} | options)
     axes.set(title=title, xticks=[], yticks=[])
 
 
