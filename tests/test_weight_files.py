@@ -1,5 +1,6 @@
 """``jaxseg weights``, and what predict, eval and train make of files of weights."""
 
+import inspect
 import json
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 from jaxseg import cli, config
 from jaxseg.data import Shapes, read_mask, write_png
 from jaxseg.infer import InstancePredictor
-from jaxseg.train import build
+from jaxseg.train import build, pack
 from jaxseg.train.evaluate import load_run
 from jaxseg.types import JaxsegError
 from jaxseg.weights import packed, smp, to_torch
@@ -87,16 +88,33 @@ def test_no_python_beside_the_weights_is_run(tmp_path, monkeypatch):
     file = packed.write_packed(tmp_path / "w.safetensors", {}, packed.About("unet_shapes"))
     assert build.noted_experiment(file).steps == config.load_config(config.config_folder() / "unet_shapes.py").steps
     (tmp_path / "mine.py").write_text("raise SystemExit('run unread')")
-    for name in ("mine", "./mine.py", str(tmp_path / "mine.py")):
+    for name, why in (("mine", "no config mine"), ("./mine.py", "not run unread"), ("import mine", "not run unread")):
         file = packed.write_packed(tmp_path / "w.safetensors", {}, packed.About(name))
-        with pytest.raises(JaxsegError, match="no config .*mine"):
+        with pytest.raises(JaxsegError, match=why):
             build.noted_experiment(file)
+
+
+def test_places_on_a_disk_stay_out_of_the_file():
+    """Every argument of a shipped config that is a text is one of these, or known to be no place."""
+    plain = {"classes", "network", "target"}
+    for path in config.config_folder().glob("*.py"):
+        for name, parameter in inspect.signature(config.load_get_config(path)).parameters.items():
+            assert (
+                not isinstance(parameter.default, str)
+                or {name, f"--{name}"} & {*plain, *pack.PLACES}
+                or (
+                    parameter.annotation is not str  # one of a few words
+                )
+            ), f"{path.stem}: is --{name} a place on a disk? Then name it in pack.PLACES"
+    what = pack.about(config.config_folder() / "fcn8s_camvid.py", ["--stride", "8", "--coarser", "/mine", "--root=/x"])
+    assert what.arguments == ("--stride", "8")
 
 
 def test_training_begins_with_weights_but_for_other_classes(tmp_path):
     fast = ["--fast", "--weights", "nuclei", "--root", str(tmp_path)]
     e = config.load_config("mask_rcnn_nuclei", [*fast, "--classes", "cell,debris"])
-    fresh = build.fresh_variables(e)
+    shapes = jax.eval_shape(lambda: build.fresh_variables(e))
+    fresh = jax.tree.map(lambda s: np.full(s.shape, 7, s.dtype), shapes)
     begun = e.pretrained(fresh)
     theirs = packed.from_packed(
         packed.shipped()["nuclei"], build.state_like(config.load_config("mask_rcnn_nuclei", fast)).variables

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jaxseg.commands.evaluation import chosen_runs
+from jaxseg.commands.evaluation import chosen_run
 from jaxseg.config import Experiment, load_config
 from jaxseg.types import JaxsegError
 
@@ -19,11 +19,10 @@ def bench(arguments: argparse.Namespace) -> int:
 
     if bool(arguments.config) == bool(arguments.workdir or arguments.weights):
         raise JaxsegError("bench takes a config, or a run by --workdir or --weights, one of them")
-    runs = [] if arguments.config else chosen_runs(arguments)
     if arguments.config:
         experiment, variables = load_config(arguments.config, tiny=arguments.tiny), None
     else:
-        experiment, variables, _ = load_run(runs[0], arguments.checkpoint)
+        experiment, variables, _ = load_run(chosen_run(arguments), arguments.checkpoint)
     numbers = _measured(experiment, variables, arguments)
     _print(numbers)
     if arguments.json is not None:

@@ -22,7 +22,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     from jaxseg.train.checkpoint import write_json
 
     parallel.connect_hosts(arguments.hosts)
-    (run,) = chosen_runs(arguments)
+    run = chosen_run(arguments)
     experiment, variables, step = evaluation.load_run(run, arguments.checkpoint, overrides)
     packed = run.is_file()
     out: Path = arguments.out or (Path("evaluation") if packed else run)
@@ -62,6 +62,14 @@ def chosen_runs(arguments: argparse.Namespace) -> list[Path]:
     if not runs:
         raise JaxsegError("say which network: --workdir RUN, or --weights FILE, or one of jaxseg weights list")
     return runs
+
+
+def chosen_run(arguments: argparse.Namespace) -> Path:
+    """The one that they name."""
+    runs = chosen_runs(arguments)
+    if len(runs) > 1:
+        raise JaxsegError(f"one run at a time; several came: {', '.join(map(str, runs))}")
+    return runs[0]
 
 
 def chosen_crf(given: str, workdir: Path) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.commands.evaluation import chosen_runs
+from jaxseg.commands.evaluation import chosen_run
 from jaxseg.types import JaxsegError
 
 
@@ -18,7 +18,7 @@ def export(arguments: argparse.Namespace) -> int:
 
     file, format = _file(arguments.out, arguments.format)
     watch = stages()
-    (run,) = chosen_runs(arguments)
+    run = chosen_run(arguments)
     experiment, variables, step = load_run(run, arguments.checkpoint)
     usual, proposals = _usual(experiment)
     about = card.of_run(experiment, run, arguments.checkpoint, step)

@@ -20,10 +20,11 @@ def train(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     parallel.connect_hosts(arguments.hosts)
     workdir: Path = arguments.workdir
     file = config.find_config(arguments.config)
-    command = shlex.join(["jaxseg", "train", arguments.config, "--workdir", str(workdir)]) + " --tiny" * arguments.tiny
+    words = ["jaxseg", "train", arguments.config, "--workdir", str(workdir), *["--tiny"] * arguments.tiny]
     overrides = [*overrides, *["--help"] * arguments.settings]
-    experiment = config.load_config(file, overrides, tiny=arguments.tiny, prog=command)
-    whole = shlex.join([*shlex.split(command), *overrides])
+    experiment = config.load_config(file, overrides, tiny=arguments.tiny, prog=shlex.join(words))
+    words += ["--wandb", arguments.wandb] if arguments.wandb else []
+    whole = shlex.join([*words, *["--hosts"] * arguments.hosts, *overrides])
     if arguments.dry_run:
         return _dry_run(experiment, whole)
     if arguments.find_rate:

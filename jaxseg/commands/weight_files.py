@@ -116,6 +116,8 @@ def weights_push(arguments: argparse.Namespace) -> int:
 
     if (arguments.workdir is None) == (arguments.weights is None):
         raise JaxsegError("say what to push: --workdir RUN, or --weights FILE")
+    if arguments.weights and _card(arguments):
+        raise JaxsegError("a file of weights tells its title, data and licence itself: give them to weights pack")
     with TemporaryDirectory() as folder:
         made = arguments.weights is None
         file = _packed(arguments, Path(folder, hub.FILE)) if made else packed.packed_file(arguments.weights)
@@ -134,4 +136,9 @@ def _out(arguments: argparse.Namespace) -> Path:
 
 
 def _told(file: Path) -> str:
-    return f"{file} ({file.stat().st_size / 1e6:.1f} MB): jaxseg predict photo.jpg --weights {file}"
+    from jaxseg.weights import packed
+
+    use = f"jaxseg predict photo.jpg --weights {file}"
+    if packed.about(file).own_config:  # which is read before it is run
+        use = f"jaxseg weights unpack {file} --workdir DIR, then jaxseg predict photo.jpg --workdir DIR"
+    return f"{file} ({file.stat().st_size / 1e6:.1f} MB): {use}"

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,14 @@ def _packed_experiment(file: Path, arguments: Sequence[str]) -> Experiment:
             f"{file} was trained by a config of its own, Python that is not run unread: jaxseg weights unpack {file} "
             "--workdir DIR, read DIR/config.py, and use --workdir DIR"
         )
-    return config.load_config(config.shipped_config(what.config), [*what.arguments, *arguments], tiny=what.tiny)
+    return config.load_config(_named_config(file, what), [*what.arguments, *arguments], tiny=what.tiny)
+
+
+def _named_config(file: Path, what: packed.About) -> Path:
+    try:
+        return config.shipped_config(what.config)
+    except JaxsegError as error:
+        raise JaxsegError(f"{file}: made by jaxseg {what.version}, here is {version('jaxseg')}: {error}") from error
 
 
 def _check_classes(classes: Sequence[str], outputs: Outputs) -> None:

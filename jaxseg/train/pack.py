@@ -13,10 +13,11 @@ import numpy as np
 from jaxseg import config
 from jaxseg.train import evaluate
 from jaxseg.train.checkpoint import write_json
+from jaxseg.train.log import read_records
 from jaxseg.types import JaxsegError
 from jaxseg.weights import packed
 
-_PLACES = ("--root", "--weights", "--vgg")  # arguments of configs that say where something is on a disk
+PLACES = ("--root", "--weights", "--vgg", "--begin", "--coarser")  # what configs are told of where something is
 
 
 def pack(
@@ -62,7 +63,7 @@ def _config(noted: Path) -> str:
 def _without_places(arguments: Sequence[str]) -> list[str]:
     kept, skip = [], False
     for argument in arguments:
-        if skip or argument.split("=")[0] in _PLACES:
+        if skip or argument.split("=")[0] in PLACES:
             skip = not skip and "=" not in argument
         else:
             kept.append(argument)
@@ -71,11 +72,8 @@ def _without_places(arguments: Sequence[str]) -> list[str]:
 
 def _scores(metrics: Path, step: int) -> dict[str, float]:
     """What the run noted of its validation at that step."""
-    if not metrics.exists():
-        return {}
-    records = [json.loads(line) for line in metrics.read_text().splitlines()]
     scores = {}
-    for record in records:
+    for record in read_records(metrics):
         if record["step"] == step:
             scores |= {k.removeprefix("val/"): v for k, v in record.items() if k.startswith("val/")}
     return {name: value for name, value in scores.items() if isinstance(value, int | float) and math.isfinite(value)}

@@ -1,5 +1,7 @@
 """Files of weights on the Hugging Face Hub, by its own library (``pip install 'jaxseg[hub]'``)."""
 
+import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,8 @@ def push(file: Path, repository: str, *, private: bool = False) -> str:
             sent = account.upload_folder(repo_id=name, folder_path=folder, commit_message="jaxseg weights push")
     except Exception as error:
         raise JaxsegError(
-            f"{name} takes no weights ({_first_line(error)}); give USER/NAME of your own, and a token that may write: "
-            "HF_TOKEN, or hf auth login"
+            f"{name} takes no weights ({_first_line(error)}); it must be USER/NAME of your own, with a token that may "
+            "write (HF_TOKEN, or hf auth login), and the Hub must be reached from here"
         ) from error
     return str(sent)
 
@@ -55,17 +57,23 @@ def card(what: packed.About, name: str) -> str:
     """A model card: what the Hub reads, then what a person does."""
     told = dict(what.card)
     title = told.pop("title", name.split("/")[-1])
-    licence = told.pop("licence", "other").lower()
-    head = ["---", "library_name: jaxseg", f"license: {licence}", "tags: [jax, flax, image-segmentation]", "---"]
+    licence = told.pop("licence", "other")
+    known = re.fullmatch(r"[\w.-]+", licence)  # the Hub's own names of licences have no spaces
+    named = [f"license: {licence.lower()}"] if known else ["license: other", f"license_name: {json.dumps(licence)}"]
+    head = ["---", "library_name: jaxseg", *named, "tags: [jax, flax, image-segmentation]", "---"]
     facts = [*told.items(), ("licence", licence), ("config", "config.py" if what.own_config else what.config)]
     facts += [("arguments", " ".join(what.arguments)), ("steps", str(what.step)), ("jaxseg", what.version)]
-    scores = [f"| {name} | {value:.4f} |" for name, value in what.scores.items()]
+    scores = [f"| {score.replace('|', '&#124;')} | {value:.4f} |" for score, value in what.scores.items()]
+    weights = f"{PREFIX}{name}"
+    use = [f"jaxseg predict photo.jpg --weights {weights}"]
+    if what.own_config:  # which is read before it is run
+        use = [f"jaxseg weights unpack {weights} --workdir model", "jaxseg predict photo.jpg --workdir model"]
     return "\n".join(
         [
             *head,
             f"\n# {title}\n",
             *(f"- {key}: {value}" for key, value in facts if value),
-            f"\n```\npip install 'jaxseg[hub]'\njaxseg predict photo.jpg --weights {PREFIX}{name}\n```\n",
+            "\n".join(["\n```", "pip install 'jaxseg[hub]'", *use, "```\n"]),
             *(["Scores on its validation data:\n", "| score | value |", "|---|---|", *scores] if scores else []),
             "",
         ]

@@ -36,10 +36,11 @@ def load(
         load("vgg16_imagenet1k_v1", variables, fresh="score")         # of models.FCN8s(K): fc6 and fc7 too
         load("unet.pth", variables)                                   # a file of one's own, from any known library
         load("nuclei", variables, part="detector/backbone")           # a file of weights of ours, or a shipped one
+        load("hf:me/cells", variables)                                # or one on the Hugging Face Hub
 
     Args:
       weights: a name in ``PUBLISHED`` (fetched if need be), a file (.safetensors, .npz, .pth, .pt, .bin, .ckpt), or the
-        name of weights that are part of the package (``jaxseg weights list``).
+        name of weights that are part of the package (``jaxseg weights list``), or ``hf:USER/NAME``.
       variables: what ``model.init`` gave, or, where every array is to be taken, their shapes (``jax.eval_shape``).
       file: where published weights are, if they are not to be fetched.
       part: the path of the only part that takes weights; everything else stays as it is.
@@ -77,8 +78,9 @@ def _path(weights: str | Path) -> Path:
     if path.suffix or path.exists():
         return path
     names = [*packed.shipped(), *PUBLISHED]
-    close = difflib.get_close_matches(str(weights), names, 3) or names
-    raise JaxsegError(f"no published weights and no file {str(weights)!r}; did you mean {', '.join(close)}?")
+    close = difflib.get_close_matches(str(weights), names, 3)
+    hint = f"did you mean {', '.join(close)}?" if close else "jaxseg weights list names those there are"
+    raise JaxsegError(f"no published weights and no file {str(weights)!r}; {hint}")
 
 
 def _check_part(variables: Mapping[str, Any], part: str) -> None:

@@ -43,10 +43,19 @@ class About:
     version: str = ""
     card: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what such a file can't tell, since anyone may have written it."""
+        texts = (self.config, self.version, *self.arguments, *self.card, *self.card.values(), *self.scores)
+        numbers = (self.step, *self.scores.values())
+        if not all(isinstance(x, str) for x in texts) or not all(type(x) in (int, float) for x in numbers):
+            raise TypeError("a text or a number is something else")
+        if {"-h", "--help", "--settings"}.intersection(self.arguments):
+            raise ValueError(f"arguments are {' '.join(self.arguments)}")
+
     @property
     def own_config(self) -> bool:
-        """Whether ``config`` is a text: Python that someone should read before it is run."""
-        return "\n" in self.config
+        """Whether ``config`` is a text, no name: Python that someone should read before it is run."""
+        return re.fullmatch(r"\w+", self.config) is None
 
 
 def shipped() -> dict[str, Path]:
@@ -78,8 +87,9 @@ def packed_file(name: str | Path) -> Path:
 
 
 def is_packed(weights: str | Path) -> bool:
-    """Whether these are weights of ours: a name of :func:`shipped`, or a file that tells of a network of jaxseg."""
-    if str(weights) in shipped():
+    """Whether these are weights of ours: a name of :func:`shipped`, ``hf:USER/NAME``, or a file that tells of a network
+    of jaxseg."""
+    if str(weights) in shipped() or str(weights).startswith("hf:"):
         return True
     path = Path(weights)
     return path.suffix == SUFFIX and path.is_file() and _KEY in _header(path)
@@ -95,7 +105,7 @@ def about(path: Path) -> About:
     try:
         told = json.loads(header[_KEY])
         return About(**{**told, "arguments": tuple(told.get("arguments", ()))})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise JaxsegError(
             f"{path}: what it tells is not understood ({error}); a newer jaxseg may have made it"
         ) from error
@@ -134,7 +144,7 @@ def from_packed(
     faults: dict[str, list[str]] = {"missing": [], "unexpected": [], "misshapen": []}
 
     def kept(name: str) -> bool:
-        layer = name.split("/", 1)[1]
+        layer = name.partition("/")[2]
         return (bool(part) and not layer.startswith(f"{part}/")) or bool(fresh and re.search(fresh, layer))
 
     def excused(name: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxseg.types import JaxsegError
-from jaxseg.weights import hub, packed
+from jaxseg.weights import hub, load, packed
 from tests.servers import running
 
 pytest.importorskip("huggingface_hub")
@@ -104,6 +104,23 @@ def test_a_config_of_ones_own_goes_beside_the_weights(server, tmp_path):
     what = packed.About("def get_config():\n    ...\n")
     hub.push(packed.write_packed(tmp_path / "weights.safetensors", VARIABLES, what), "me/small")
     assert server.files["config.py"].decode() == what.config
+    assert "--weights" not in server.files["README.md"].decode()
+    assert "jaxseg weights unpack hf:me/small --workdir model\n" in server.files["README.md"].decode()
+
+
+def test_training_may_begin_with_them(server, tmp_path):
+    hub.push(packed.write_packed(tmp_path / "weights.safetensors", VARIABLES, WHAT), "me/small")
+    assert packed.is_packed("hf:me/small")
+    begun = load("hf:me/small", {"params": {"conv": {"kernel": np.zeros(8, np.float32)}}})
+    np.testing.assert_array_equal(begun["params"]["conv"]["kernel"], VARIABLES["params"]["conv"]["kernel"])
+
+
+def test_a_card_is_what_the_hub_reads():
+    what = packed.About("unet_shapes", scores={"iou/a|b": 0.25}, card={"licence": "CC BY 4.0, mine"})
+    card = hub.card(what, "me/small")
+    assert 'license: other\nlicense_name: "CC BY 4.0, mine"' in card
+    assert "| iou/a&#124;b | 0.2500 |" in card
+    assert "license: cc0-1.0\n" in hub.card(packed.About("unet_shapes", card={"licence": "CC0-1.0"}), "me/small")
 
 
 def test_what_the_hub_refuses(server, tmp_path, monkeypatch):

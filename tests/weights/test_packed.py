@@ -71,6 +71,14 @@ def test_files_that_are_not_ours(tmp_path):
     save_file({"a": np.zeros(3)}, bare, {"jaxseg": json.dumps({"config": "x", "colour": "blue"})})
     with pytest.raises(JaxsegError, match="not understood .*a newer jaxseg"):
         packed.about(bare)
+    for odd in ({"config": ["x"]}, {"scores": {"miou": "high"}}, {"card": ["x"]}, {"arguments": [3]}, {"step": None},
+                {"arguments": ["--help"]}, {"card": {"title": 3}}):  # fmt: skip
+        save_file({"a": np.zeros(3)}, bare, {"jaxseg": json.dumps({"config": "unet_shapes", **odd})})
+        with pytest.raises(JaxsegError, match="is not understood"):
+            packed.about(bare)
+    save_file({"a": np.zeros(3)}, bare, {"jaxseg": json.dumps({"config": "unet_shapes"})})
+    with pytest.raises(JaxsegError, match=r"does not fit the model: .* 1 unexpected \(a\)"):
+        packed.from_packed(bare, SHAPES)
     bare.write_bytes(b"nonsense")
     with pytest.raises(JaxsegError, match="no readable .safetensors"):
         packed.about(bare)
