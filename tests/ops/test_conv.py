@@ -66,7 +66,7 @@ def naive(x, kernel, stride=1, padding=0, dilation=1, groups=1):
 @pytest.mark.parametrize("case", CASES)
 def test_values_are_those_of_the_definition(rng, case):
     x, kernel, how = make(rng, case)
-    np.testing.assert_allclose(ops.conv(x, kernel, **how), naive(x, kernel, **how), atol=2e-5)
+    np.testing.assert_allclose(ops.conv(x, kernel, **how), naive(x, kernel, **how), rtol=1e-6, atol=2e-5)
 
 
 BLOCKED = ("strided stem", "dilated", "oblong")
@@ -107,7 +107,7 @@ def test_tap_by_tap_is_the_definition(rng, monkeypatch, case):
     assert geometry.form(x, kernel) == "tap by tap"
     y, plain = jax.vjp(lambda x, k: conv_cpu.conv_lax(geometry, x, k), x, kernel)
     g = rng.normal(size=y.shape).astype(np.float32)
-    np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
+    np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, rtol=1e-6, atol=2e-5)
     for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
         np.testing.assert_allclose(got, want, atol=5e-5)
 
@@ -125,7 +125,7 @@ def test_winograds_form_is_the_definition(rng, monkeypatch, case, block):
         monkeypatch.setattr(conv_cpu, name, value)
     assert geometry.form(x, kernel) == "Winograd"
     monkeypatch.setattr(winograd_cpu, "BLOCK", WINOGRAD_BLOCKS[block])
-    np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, atol=2e-5)
+    np.testing.assert_allclose(conv_cpu.forward(geometry, x, kernel), y, rtol=1e-6, atol=2e-5)
     for got, want in zip(conv_cpu.backward(geometry, x, kernel, g), plain(g)):
         np.testing.assert_allclose(got, want, atol=5e-5)
 

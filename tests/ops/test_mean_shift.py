@@ -56,7 +56,7 @@ def test_seeds_far_from_every_point_find_nothing():
 
 def test_jit_vmap_and_gradient():
     points = jnp.stack([jnp.asarray(blobs(s, n=60)) for s in range(2)])
-    run = lambda p, w: mean_shift(p, bandwidth=w, kernel="gaussian", iterations=20)
+    run = lambda p, w: mean_shift(p, bandwidth=w, kernel="gaussian", iterations=60)
     together = jax.jit(jax.vmap(run, (0, None)))(points, jnp.float32(1.5))
     for i in range(2):
         alone = run(points[i], 1.5)
