@@ -230,7 +230,7 @@ def keypoints() -> Any:
         target = np.eye(side * side)[int(cell[0, k])].reshape(side, side) * bool(counts[0, k])
         show(ax, crop, alpha=0.45)
         extent = (0, *crop.shape[1::-1], 0)
-        show(ax, np.ma.masked_equal(target, 0), f"{names[k]}: its cell", cmap="autumn", extent=extent)
+        show(ax, np.where(target, target, np.nan), f"{names[k]}: its cell", cmap="autumn", extent=extent)
         ax.hlines(np.linspace(0, crop.shape[0], side + 1), 0, crop.shape[1], color="0.6", lw=0.4)
         ax.vlines(np.linspace(0, crop.shape[1], side + 1), 0, crop.shape[0], color="0.6", lw=0.4)
     show(axes[5], sample["image"], "read from maps")
