@@ -49,7 +49,7 @@ class _Array:
     """In place of numpy's, whose state may say more than the file holds."""
 
     def __init__(self, *_: Any) -> None:
-        self.value = np.zeros(0, np.int8)
+        self.value: np.ndarray = np.zeros(0, np.int8)
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, data = state
