@@ -68,6 +68,7 @@ def _of_runs(commands: Any) -> None:
     predict.add_argument("--blend", choices=("gaussian", "mean"), help="how overlapping tiles are averaged (gaussian)")
     predict.add_argument("--scales", type=_numbers, default=(1.0,), help="average over these, as 0.75,1,1.25 (1)")
     predict.add_argument("--flip", action="store_true", help="average with the prediction for the mirrored picture")
+    predict.add_argument("--min-score", type=_part, help="leave out instances of a lower score (0.5)")
     _which(one)
     _which(predict, "; several: their mean")
     for sub in (evaluate, predict):
@@ -214,6 +215,16 @@ def _size(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: give height and width in pixels, as 480,640") from None
     return height, width
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to 1")
+    return value
 
 
 def _numbers(text: str) -> tuple[float, ...]:

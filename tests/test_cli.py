@@ -91,6 +91,7 @@ def test_predict_in_tiles_by_views_and_several_runs(trained, tmp_path, capsys):
         (["--tile", "0"], "tile of 0x0 pixels"),
         (["--tile", "32", "--overlap", "1"], "give a part of the tile from 0 to below 1"),
         (["--overlap", "0.5", "--blend", "mean"], "--overlap and --blend say how tiles are joined; give --tile SIZE"),
+        (["--min-score", "0.3"], "--min-score is of instances; this run is about pixels: leave it out"),
         (["--scales", "0,1"], "scales (0.0, 1.0); give at least one, all positive"),
     ):
         capsys.readouterr()
@@ -99,6 +100,27 @@ def test_predict_in_tiles_by_views_and_several_runs(trained, tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main([*command, "--scales", "1;2"])
     assert "numbers with commas between" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--min-score", "30"])
+    assert "'30': give a number from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "out", "message"),
+    [
+        (["a.png"], "pictures", "pictures/a.png would be overwritten; give another folder as --out"),
+        (["a.jpg", "a_label.png"], "pictures/../pictures", "pictures/a_label.png would be overwritten"),
+        (["a.png", "a_label.png"], "out", "a.png and pictures/a_label.png would both be written to out/a_label.png"),
+        (["a.png", "a.jpg"], "out", "a.jpg and pictures/a.png would both be written to out/a.png; predict them apart"),
+    ],
+)
+def test_predict_overwrites_nothing(trained, tmp_path, monkeypatch, capsys, names, out, message):
+    monkeypatch.chdir(tmp_path)
+    for name in names:
+        write_png(tmp_path / "pictures" / name, np.zeros((8, 8, 3), np.uint8))
+    assert cli.main(["predict", "pictures", "--workdir", str(trained), "--out", out]) == 2
+    assert message in capsys.readouterr().err
+    assert {p.name for p in tmp_path.rglob("*.*")} == set(names)
 
 
 SPLIT_CONFIG = """
