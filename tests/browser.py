@@ -40,19 +40,17 @@ def chromium(own=("file:", "data:", "blob:")):
 
 
 def contrast(page, selector):
-    """WCAG's contrast of the text of the first such element with what is behind it, 1 to 21."""
-    ink, paper = page.evaluate(
-        """(selector) => {
-          const element = document.querySelector(selector);
+    """WCAG's contrast of text with what is behind it, 1 to 21: the least among all such elements."""
+    pairs = page.locator(selector).evaluate_all(
+        """(elements) => elements.map((element) => {
           let behind = element;
           const colour = () => getComputedStyle(behind).backgroundColor;
           while (behind.parentElement && /^rgba\\(.*, 0\\)$/.test(colour())) behind = behind.parentElement;
           return [getComputedStyle(element).color, colour()];
-        }""",
-        selector,
+        })"""
     )
-    light, dark = sorted((luminance(ink), luminance(paper)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
+    values = (sorted(map(luminance, pair)) for pair in pairs)
+    return min((light + 0.05) / (dark + 0.05) for dark, light in values)
 
 
 def luminance(css):
