@@ -159,6 +159,24 @@ def test_in_a_browser(tmp_path, scheme):
         assert losses.locator("svg path").first.get_attribute("d") != before
 
 
+def test_curves_of_many_values_and_of_one(tmp_path):
+    """150,000 values in a panel, and values that differ in their last bit, are drawn like any others."""
+    steps = range(1, MOST_POINTS)
+    values = {f"val/iou/{k}": k / 100 for k in range(100)}
+    records = [{"step": s, "val/miou": float(np.nextafter(0.5, s % 2)), "val/none": 0.0, **values} for s in steps]
+    file = tmp_path / "report.html"
+    file.write_text(viz.render_report(page_of(records=records)))
+    with chromium() as open_page:
+        page = open_page(file.as_uri())
+        scores = page.locator(".panel", has_text="scores")
+        scores.get_by_role("button", name="none").click()
+        assert scores.locator("svg path").count() == 1
+        ticks = [float(text) for text in scores.locator("svg text[text-anchor=end]").all_text_contents()]
+        assert min(ticks) < 0.5 < max(ticks)
+        assert len(set(ticks)) == len(ticks) <= 12
+        assert page.locator(".panel", has_text="iou by class").locator("svg path").count() == 100
+
+
 def luminance_of_page(page):
     pixel = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))[2, 2]
     return float(pixel.mean()) / 255
