@@ -178,6 +178,23 @@ def test_what_can_be_mended_is_one_line_and_code_2(arguments, message, capsys, t
     assert "\n" not in error
 
 
+def test_a_file_where_a_folder_is_needed_and_the_reverse(trained, tmp_path, capsys):
+    file, folder = tmp_path / "file", tmp_path / "folder.safetensors"
+    file.write_text("mine")
+    folder.mkdir()
+    for arguments, message in (
+        (["weights", "unpack", "shapes", "--workdir", str(file)], f"{file}: a file stands where a folder is needed"),
+        (["weights", "unpack", "shapes", "--workdir", str(file / "new")], "a file stands where a folder is needed"),
+        (
+            ["weights", "pack", "--workdir", str(trained), "--out", str(folder)],
+            f"{folder}: a folder stands where a file is needed; name another, or move that away",
+        ),
+    ):
+        assert cli.main(arguments) == 2
+        assert message in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
 def test_a_damaged_image_ends_training_with_its_name_and_mended_it_goes_on(tmp_path, capsys):
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
@@ -355,16 +372,19 @@ def test_report_writes_one_page(trained, tmp_path, capsys):
     assert "holds no run" in capsys.readouterr().err
     assert cli.main(["report", str(trained), "--out", str(tmp_path)]) == 2
     assert "is a folder" in capsys.readouterr().err
+    assert cli.main(["report", str(out)]) == 2
+    assert f"page.html is a file; give a run's folder: jaxseg weights unpack {out}" in capsys.readouterr().err
 
 
-NO_DATA = """
-import dataclasses
+NO_DATA = """'Its story in a line.'
+import dataclasses, functools
 from jaxseg.data import Folder, Shapes
 from tests.helpers import tiny_experiment
 def get_config(tiny=False):
     e = tiny_experiment(steps=4)
     val = Folder("/nowhere/images", "/nowhere/masks", Shapes().classes)
     return dataclasses.replace(e, data=dataclasses.replace(e.data, val=val))
+get_config = functools.partial(get_config)
 """
 
 
@@ -374,6 +394,9 @@ def test_report_without_data_or_checkpoints_says_so(trained, tmp_path, capsys, g
     shutil.copytree(trained, run, ignore=shutil.ignore_patterns("report.html", *["best"] * (gone == "checkpoints")))
     if gone == "data":
         (run / "config.py").write_text(NO_DATA)
+        shutil.copy(trained / "metrics.jsonl", run)
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 4, "time": 0, "val/miou": 0.25, "val/iou/road/street": 0.125}\n')
     assert cli.main(["report", str(run)]) == 0
     told, html = capsys.readouterr(), (run / "report.html").read_text()
     reason = "/nowhere/images" if gone == "data" else "no checkpoints in"
@@ -385,6 +408,7 @@ def test_report_without_data_or_checkpoints_says_so(trained, tmp_path, capsys, g
     last = [r for r in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "val/miou" in r][-1]
     assert f"{last['val/miou']:.4f}" in html  # as training logged it
     assert "iou by class" in html
+    assert ("Its story in a line." in html) == (">road/street</th>" in html) == (gone == "data")
 
 
 def test_view_shows_the_runs_given_to_this_machine_alone(trained, tmp_path, capsys, monkeypatch):

@@ -81,6 +81,8 @@ def test_curves_are_sorted_into_panels():
     panels = {p["title"]: p["series"] for p in curve_panels(RECORDS, "miou")}
     assert list(panels) == ["scores", "losses", "learning rate", "iou by class"]
     assert [s["name"] for s in panels["losses"]] == ["loss", "pixel"]
+    (slashed,) = curve_panels([{"step": 1, "val/iou/road/street": 0.5, "val/iou/sky": 0.5}], "miou")
+    assert (slashed["title"], [s["name"] for s in slashed["series"]]) == ("iou by class", ["road/street", "sky"])
     assert panels["scores"] == [{"name": "miou", "x": [20, 40], "y": [0.2, 0.4], "shown": True}]  # no counts
     long = [{"step": s, "train/loss": float("nan") if s == 5 else 1.0} for s in range(3 * MOST_POINTS)]
     (series,) = curve_panels(long, "miou")[0]["series"]
