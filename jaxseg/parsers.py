@@ -9,11 +9,14 @@ from typing import Any
 
 import shtab
 
+from jaxseg.completion import PrintCompletion
+
 
 def parser() -> argparse.ArgumentParser:
     """The whole of it. ``run`` and ``more`` are defaults of every command."""
     whole = argparse.ArgumentParser("jaxseg", description="Segmentation and detection in JAX.", allow_abbrev=False)
-    shtab.add_argument_to(whole, help="print a script that completes commands in a shell, for it to source")
+    text = "print a script that completes commands in a shell, for it to source"
+    whole.add_argument("--print-completion", action=PrintCompletion, choices=shtab.SUPPORTED_SHELLS, help=text)
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _train(commands)
     _of_runs(commands)
