@@ -90,7 +90,10 @@ def _shown(commands: Any) -> None:
     report.add_argument(
         "--images", type=int, default=6, metavar="N", help="show so many of the best and of the worst (%(default)s)"
     )
-    text = "Try runs on pictures of your own, in a browser: a page that this machine serves."
+    text = (
+        "Try runs on pictures of your own, in a browser: a page that this machine serves. With neither --workdir nor "
+        "--weights: the weights that are part of jaxseg."
+    )
     view = _command(commands, "view", text, run="view")
     view.add_argument("--host", default="127.0.0.1", help="who may reach it: this machine alone (%(default)s)")
     view.add_argument("--port", type=int, default=7860, help="0: any that is free (%(default)s)")
@@ -216,7 +219,9 @@ def _size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give height and width in pixels, as 480,640") from None
+        height = width = 0
+    if min(height, width) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give height and width in pixels, as 480,640")
     return height, width
 
 

@@ -246,6 +246,8 @@ def test_misspelt_settings_and_commands(capsys):
         (["train", "unet_shapes", "--workdir", "x", "--optimizer.learning-rat", "1"], "--optimizer.learning-rate"),
         (["trian", "unet_shapes"], "train"),
         (["eval", "--workdirr", "x"], "--workdir"),
+        (["bench", "unet_shapes", "--size=-3,40"], "'-3,40': give height and width in pixels, as 480,640"),
+        (["bench", "unet_shapes", "--size", "40"], "'40': give height and width in pixels, as 480,640"),
     ):
         with pytest.raises(SystemExit) as error:
             cli.main(arguments)
@@ -441,3 +443,6 @@ def test_view_shows_the_runs_given_to_this_machine_alone(trained, tmp_path, caps
     assert (asked["host"], asked["browser"]) == ("127.0.0.1", False)
     assert cli.main(["view", "--workdir", str(tmp_path / "none")]) == 2
     assert "holds no run" in capsys.readouterr().err
+    monkeypatch.setattr("jaxseg.commands.viewing._predictor", lambda run, which: run.name)
+    assert cli.main(["view"]) == 0
+    assert asked["named"] == [(name, f"{name}.safetensors") for name in ("nuclei", "shapes")]
