@@ -196,7 +196,7 @@ def test_in_a_browser(labels, both, picture, tmp_path):
     file.write_bytes(as_png(picture))
     with served(both) as server:
         own = f"http://127.0.0.1:{server.port}/"
-        with chromium((own, "data:", "blob:")) as open_page:
+        with chromium((own, "data:", "blob:"), expected="status of 400") as open_page:
             page = open_page(own, viewport={"width": 360, "height": 740})
             page.set_input_files("#file", file)
             rows = page.locator("#found tr")
@@ -215,6 +215,34 @@ def test_in_a_browser(labels, both, picture, tmp_path):
             rows.nth(1).wait_for()
             assert page.locator("#found").inner_text().split() == ["disk", "0.90", "star", "0.30"]
             assert page.evaluate("document.documentElement.scrollWidth") == 360
+            stage = page.locator(".stage")
+            sides = [at_slider(stage, key) for key in ("End", "Home")]  # the picture, and what was found in it
+            assert np.abs(np.subtract(*sides)).mean() > 5
+            drop(page, b"no picture", "bad.png")
+            page.locator("#status.wrong", has_text="bad.png: not an image").wait_for()
+            assert not stage.is_visible()
+            drop(page, file.read_bytes(), "dropped.png")
+            page.locator("#status:not(.wrong)", has_text="dropped.png: 2 found").wait_for()
+            assert stage.is_visible()
+
+
+def at_slider(stage, key):
+    """The upper left of the stage, away from the slider's handle, after ``key``."""
+    stage.locator("input").press(key)
+    picture = np.asarray(Image.open(io.BytesIO(stage.screenshot())).convert("RGB")).astype(int)
+    height, width = picture.shape[:2]
+    return picture[height // 4 : height // 2, width // 4 : width // 2]
+
+
+def drop(page, data, name):
+    page.evaluate(
+        """([bytes, name]) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }""",
+        [list(data), name],
+    )
 
 
 def test_above_keeps_every_part():
