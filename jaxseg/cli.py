@@ -12,6 +12,11 @@ from jaxseg import parsers
 from jaxseg.types import JaxsegError
 
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_MISPLACED = {
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.EISDIR: "a folder stands where a file is needed",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,17 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"jaxseg: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in _DISK_FAULTS:
+        if (told := _told(error)) is None:
             raise
-        print(
-            f"jaxseg: {error.filename or 'a file'}: {error.strerror}; what was saved before is kept: free some space "
-            "or mend the permissions, and run the same command again",
-            file=sys.stderr,
-        )
+        print(f"jaxseg: {error.filename2 or error.filename or 'a file'}: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("jaxseg: interrupted", file=sys.stderr)
         return 130
+
+
+def _told(error: OSError) -> str | None:
+    """What the user can mend of an error of files; None: it is one of the program."""
+    if error.errno in _MISPLACED:
+        return f"{_MISPLACED[error.errno]}; name another, or move that away"
+    if error.errno in _DISK_FAULTS:
+        return (
+            f"{error.strerror}; what was saved before is kept: free some space or mend the permissions, and run the "
+            "same command again"
+        )
+    return None
 
 
 @contextmanager

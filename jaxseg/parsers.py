@@ -9,11 +9,14 @@ from typing import Any
 
 import shtab
 
+from jaxseg.completion import PrintCompletion
+
 
 def parser() -> argparse.ArgumentParser:
     """The whole of it. ``run`` and ``more`` are defaults of every command."""
     whole = argparse.ArgumentParser("jaxseg", description="Segmentation and detection in JAX.", allow_abbrev=False)
-    shtab.add_argument_to(whole, help="print a script that completes commands in a shell, for it to source")
+    text = "print a script that completes commands in a shell, for it to source"
+    whole.add_argument("--print-completion", action=PrintCompletion, choices=shtab.SUPPORTED_SHELLS, help=text)
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _train(commands)
     _of_runs(commands)
@@ -68,6 +71,7 @@ def _of_runs(commands: Any) -> None:
     predict.add_argument("--blend", choices=("gaussian", "mean"), help="how overlapping tiles are averaged (gaussian)")
     predict.add_argument("--scales", type=_numbers, default=(1.0,), help="average over these, as 0.75,1,1.25 (1)")
     predict.add_argument("--flip", action="store_true", help="average with the prediction for the mirrored picture")
+    predict.add_argument("--min-score", type=_part, help="leave out instances of a lower score (0.5)")
     _which(one)
     _which(predict, "; several: their mean")
     for sub in (evaluate, predict):
@@ -86,7 +90,10 @@ def _shown(commands: Any) -> None:
     report.add_argument(
         "--images", type=int, default=6, metavar="N", help="show so many of the best and of the worst (%(default)s)"
     )
-    text = "Try runs on pictures of your own, in a browser: a page that this machine serves."
+    text = (
+        "Try runs on pictures of your own, in a browser: a page that this machine serves. With neither --workdir nor "
+        "--weights: the weights that are part of jaxseg."
+    )
     view = _command(commands, "view", text, run="view")
     view.add_argument("--host", default="127.0.0.1", help="who may reach it: this machine alone (%(default)s)")
     view.add_argument("--port", type=int, default=7860, help="0: any that is free (%(default)s)")
@@ -212,8 +219,20 @@ def _size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give height and width in pixels, as 480,640") from None
+        height = width = 0
+    if min(height, width) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give height and width in pixels, as 480,640")
     return height, width
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to 1")
+    return value
 
 
 def _numbers(text: str) -> tuple[float, ...]:

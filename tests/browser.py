@@ -11,9 +11,9 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 
 
 @contextlib.contextmanager
-def chromium(own=("file:", "data:", "blob:")):
+def chromium(own=("file:", "data:", "blob:"), expected=""):
     """``open(url, **options) -> page`` of playwright. At the end nothing may have been written to the console, failed
-    or been asked of an address that does not begin with one of ``own``.
+    or been asked of an address that does not begin with one of ``own``. ``expected``: what a line there may hold.
 
     One test each opens its own: playwright keeps an event loop, and other libraries begin theirs.
     """
@@ -25,9 +25,13 @@ def chromium(own=("file:", "data:", "blob:")):
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=program, args=list(FLAGS))
 
+        def told(message):
+            if not (expected and expected in message.text):
+                wrong.append(f"console: {message.text}")
+
         def open_page(url, **options):
             page = browser.new_page(**options)
-            page.on("console", lambda message: wrong.append(f"console: {message.text}"))
+            page.on("console", told)
             page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
             page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url[:80]}"))
             page.on("request", lambda r: None if r.url.startswith(own) else wrong.append(f"asked: {r.url}"))
@@ -40,19 +44,17 @@ def chromium(own=("file:", "data:", "blob:")):
 
 
 def contrast(page, selector):
-    """WCAG's contrast of the text of the first such element with what is behind it, 1 to 21."""
-    ink, paper = page.evaluate(
-        """(selector) => {
-          const element = document.querySelector(selector);
+    """WCAG's contrast of text with what is behind it, 1 to 21: the least among all such elements."""
+    pairs = page.locator(selector).evaluate_all(
+        """(elements) => elements.map((element) => {
           let behind = element;
           const colour = () => getComputedStyle(behind).backgroundColor;
           while (behind.parentElement && /^rgba\\(.*, 0\\)$/.test(colour())) behind = behind.parentElement;
           return [getComputedStyle(element).color, colour()];
-        }""",
-        selector,
+        })"""
     )
-    light, dark = sorted((luminance(ink), luminance(paper)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
+    values = (sorted(map(luminance, pair)) for pair in pairs)
+    return min((light + 0.05) / (dark + 0.05) for dark, light in values)
 
 
 def luminance(css):

@@ -91,6 +91,7 @@ def test_predict_in_tiles_by_views_and_several_runs(trained, tmp_path, capsys):
         (["--tile", "0"], "tile of 0x0 pixels"),
         (["--tile", "32", "--overlap", "1"], "give a part of the tile from 0 to below 1"),
         (["--overlap", "0.5", "--blend", "mean"], "--overlap and --blend say how tiles are joined; give --tile SIZE"),
+        (["--min-score", "0.3"], "--min-score is of instances; this run is about pixels: leave it out"),
         (["--scales", "0,1"], "scales (0.0, 1.0); give at least one, all positive"),
     ):
         capsys.readouterr()
@@ -99,6 +100,27 @@ def test_predict_in_tiles_by_views_and_several_runs(trained, tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main([*command, "--scales", "1;2"])
     assert "numbers with commas between" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--min-score", "30"])
+    assert "'30': give a number from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "out", "message"),
+    [
+        (["a.png"], "pictures", "pictures/a.png would be overwritten; give another folder as --out"),
+        (["a.jpg", "a_label.png"], "pictures/../pictures", "pictures/a_label.png would be overwritten"),
+        (["a.png", "a_label.png"], "out", "a.png and pictures/a_label.png would both be written to out/a_label.png"),
+        (["a.png", "a.jpg"], "out", "a.jpg and pictures/a.png would both be written to out/a.png; predict them apart"),
+    ],
+)
+def test_predict_overwrites_nothing(trained, tmp_path, monkeypatch, capsys, names, out, message):
+    monkeypatch.chdir(tmp_path)
+    for name in names:
+        write_png(tmp_path / "pictures" / name, np.zeros((8, 8, 3), np.uint8))
+    assert cli.main(["predict", "pictures", "--workdir", str(trained), "--out", out]) == 2
+    assert message in capsys.readouterr().err
+    assert {p.name for p in tmp_path.rglob("*.*")} == set(names)
 
 
 SPLIT_CONFIG = """
@@ -156,6 +178,23 @@ def test_what_can_be_mended_is_one_line_and_code_2(arguments, message, capsys, t
     assert "\n" not in error
 
 
+def test_a_file_where_a_folder_is_needed_and_the_reverse(trained, tmp_path, capsys):
+    file, folder = tmp_path / "file", tmp_path / "folder.safetensors"
+    file.write_text("mine")
+    folder.mkdir()
+    for arguments, message in (
+        (["weights", "unpack", "shapes", "--workdir", str(file)], f"{file}: a file stands where a folder is needed"),
+        (["weights", "unpack", "shapes", "--workdir", str(file / "new")], "a file stands where a folder is needed"),
+        (
+            ["weights", "pack", "--workdir", str(trained), "--out", str(folder)],
+            f"{folder}: a folder stands where a file is needed; name another, or move that away",
+        ),
+    ):
+        assert cli.main(arguments) == 2
+        assert message in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
 def test_a_damaged_image_ends_training_with_its_name_and_mended_it_goes_on(tmp_path, capsys):
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
@@ -207,6 +246,8 @@ def test_misspelt_settings_and_commands(capsys):
         (["train", "unet_shapes", "--workdir", "x", "--optimizer.learning-rat", "1"], "--optimizer.learning-rate"),
         (["trian", "unet_shapes"], "train"),
         (["eval", "--workdirr", "x"], "--workdir"),
+        (["bench", "unet_shapes", "--size=-3,40"], "'-3,40': give height and width in pixels, as 480,640"),
+        (["bench", "unet_shapes", "--size", "40"], "'40': give height and width in pixels, as 480,640"),
     ):
         with pytest.raises(SystemExit) as error:
             cli.main(arguments)
@@ -310,11 +351,28 @@ def test_a_shell_completes_commands_and_options(tmp_path, capsys):
         cli.main(["--print-completion", "bash"])
     (tmp_path / "jaxseg.sh").write_text(capsys.readouterr().out)
     ask = 'source jaxseg.sh; COMP_WORDS=({}); COMP_CWORD={}; _shtab_jaxseg; echo "${{COMPREPLY[@]}}"'
-    for words, place, expected in (("jaxseg pre", 1, "predict"), ("jaxseg predict --wei", 2, "--weights")):
+    (tmp_path / "photo.png").touch()
+    (tmp_path / "phone.py").touch()
+    (tmp_path / "photos").mkdir()
+    for words, place, *expected in (
+        ("jaxseg pre", 1, "predict"),
+        ("jaxseg predict --wei", 2, "--weights"),
+        ("jaxseg predict photo", 2, "photo.png", "photos"),
+        ("jaxseg predict photo.png --workdir pho", 4, "photos"),
+        ("jaxseg predict photo.png --out pho", 4, "phone.py", "photo.png", "photos"),
+        ("jaxseg predict photo.png --crf pho", 4, "phone.py", "photo.png", "photos"),
+        ("jaxseg predict photo.png --weights nu", 4, "nuclei"),
+        ("jaxseg predict photo.png --weights maskr", 4),
+        ("jaxseg weights show maskrcnn_resnet50_fpn_coco", 3, "maskrcnn_resnet50_fpn_coco_v1"),
+        ("jaxseg train unet_sha", 2, "unet_shapes"),
+        ("jaxseg train phon", 2, "phone.py"),
+        ("jaxseg weights import photo.png unet_sha", 4, "unet_shapes"),
+        ("jaxseg data prepare ade", 3, "ade20k"),
+    ):
         found = subprocess.run(
             ["bash", "-c", ask.format(words, place)], cwd=tmp_path, capture_output=True, text=True, check=True
         )
-        assert found.stdout.split() == [expected]
+        assert sorted(found.stdout.split()) == expected, words
 
 
 def test_report_writes_one_page(trained, tmp_path, capsys):
@@ -333,16 +391,19 @@ def test_report_writes_one_page(trained, tmp_path, capsys):
     assert "holds no run" in capsys.readouterr().err
     assert cli.main(["report", str(trained), "--out", str(tmp_path)]) == 2
     assert "is a folder" in capsys.readouterr().err
+    assert cli.main(["report", str(out)]) == 2
+    assert f"page.html is a file; give a run's folder: jaxseg weights unpack {out}" in capsys.readouterr().err
 
 
-NO_DATA = """
-import dataclasses
+NO_DATA = """'Its story in a line.'
+import dataclasses, functools
 from jaxseg.data import Folder, Shapes
 from tests.helpers import tiny_experiment
 def get_config(tiny=False):
     e = tiny_experiment(steps=4)
     val = Folder("/nowhere/images", "/nowhere/masks", Shapes().classes)
     return dataclasses.replace(e, data=dataclasses.replace(e.data, val=val))
+get_config = functools.partial(get_config)
 """
 
 
@@ -352,6 +413,9 @@ def test_report_without_data_or_checkpoints_says_so(trained, tmp_path, capsys, g
     shutil.copytree(trained, run, ignore=shutil.ignore_patterns("report.html", *["best"] * (gone == "checkpoints")))
     if gone == "data":
         (run / "config.py").write_text(NO_DATA)
+        shutil.copy(trained / "metrics.jsonl", run)
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 4, "time": 0, "val/miou": 0.25, "val/iou/road/street": 0.125}\n')
     assert cli.main(["report", str(run)]) == 0
     told, html = capsys.readouterr(), (run / "report.html").read_text()
     reason = "/nowhere/images" if gone == "data" else "no checkpoints in"
@@ -363,6 +427,7 @@ def test_report_without_data_or_checkpoints_says_so(trained, tmp_path, capsys, g
     last = [r for r in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "val/miou" in r][-1]
     assert f"{last['val/miou']:.4f}" in html  # as training logged it
     assert "iou by class" in html
+    assert ("Its story in a line." in html) == (">road/street</th>" in html) == (gone == "data")
 
 
 def test_view_shows_the_runs_given_to_this_machine_alone(trained, tmp_path, capsys, monkeypatch):
@@ -378,3 +443,6 @@ def test_view_shows_the_runs_given_to_this_machine_alone(trained, tmp_path, caps
     assert (asked["host"], asked["browser"]) == ("127.0.0.1", False)
     assert cli.main(["view", "--workdir", str(tmp_path / "none")]) == 2
     assert "holds no run" in capsys.readouterr().err
+    monkeypatch.setattr("jaxseg.commands.viewing._predictor", lambda run, which: run.name)
+    assert cli.main(["view"]) == 0
+    assert asked["named"] == [(name, f"{name}.safetensors") for name in ("nuclei", "shapes")]

@@ -18,7 +18,7 @@ LAYERS = [
     {"data", "losses", "nn", "weights"},
     {"models", "tasks"},
     {"config", "train"},
-    {"infer", "recipes", "notebook"},
+    {"infer", "recipes", "notebook", "completion"},
     {"commands", "parsers"},
     {"cli"},
 ]

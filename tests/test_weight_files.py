@@ -64,6 +64,11 @@ def test_shapes_are_found_by_the_weights_in_the_box(tmp_path, capsys):
         found = json.loads((out / f"{image.stem}.json").read_text())
         truth = source[i]["instances"]
         assert sorted(f["class"] for f in found) == sorted(source.things[k - 1] for k in truth["classes"])
+        scores = {f["score"] for f in found}
+    assert cli.main(["predict", str(images[-1]), "--weights", "shapes", "--out", str(out), "--min-score", "0.05"]) == 0
+    more = {f["score"] for f in json.loads((out / "3.json").read_text())}
+    assert min(more) < 0.5 <= min(scores)
+    assert scores < more
     assert cli.main(["predict", str(images[0]), "--weights", "shpes"]) == 2
     assert "no weights shpes; did you mean shapes?" in capsys.readouterr().err
     assert cli.main(["predict", str(images[0])]) == 2

@@ -13,6 +13,12 @@ from jaxseg.commands.evaluation import chosen_crf, chosen_runs
 from jaxseg.types import JaxsegError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+WRITTEN = {
+    "pixels": (".png", "_label.png"),
+    "instances": (".png", ".json"),
+    "segments": (".png", ".json", "_segments.png"),
+}
+"""What each picture gives, by what a run is about: the ends of names after the picture's stem."""
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -24,17 +30,21 @@ def predict(arguments: argparse.Namespace) -> int:
 
     runs = chosen_runs(arguments)
     about = {noted_experiment(run).task.about for run in runs}
-    if about == {"pixels"}:
-        return _predict_pixels(arguments, runs)
-    if about in ({"instances"}, {"segments"}) and len(runs) == 1:
-        return _predict_found(arguments, runs[0], *about)
-    raise JaxsegError(
-        f"{' '.join(map(str, runs))}: predict labels pixels, by one run or several, or finds "
-        "instances or segments, by one run; what a run says of whole pictures, jaxseg eval draws"
-    )
+    kind = about.pop() if len(about) == 1 else ""
+    if kind not in WRITTEN or (kind != "pixels" and len(runs) > 1):
+        raise JaxsegError(
+            f"{' '.join(map(str, runs))}: predict labels pixels, by one run or several, or finds "
+            "instances or segments, by one run; what a run says of whole pictures, jaxseg eval draws"
+        )
+    _refuse_options_of_others(arguments, kind)
+    files = _picture_files(arguments.images)
+    _refuse_overwriting(files, arguments.out, WRITTEN[kind])
+    if kind == "pixels":
+        return _predict_pixels(arguments, runs, files)
+    return _predict_found(arguments, runs[0], kind, files)
 
 
-def _predict_pixels(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
+def _predict_pixels(arguments: argparse.Namespace, runs: Sequence[Path], files: Sequence[Path]) -> int:
     from jaxseg.data import write_png
     from jaxseg.infer import Ensemble, Predictor, Refined
 
@@ -51,18 +61,18 @@ def _predict_pixels(arguments: argparse.Namespace, runs: Sequence[Path]) -> int:
         print(write_png(arguments.out / f"{file.stem}.png", picture))
         print(write_png(arguments.out / f"{file.stem}_label.png", label, palette=palette))
 
-    return _each_picture(arguments.images, draw)
+    return _each_picture(files, draw)
 
 
-def _predict_found(arguments: argparse.Namespace, run: Path, about: str) -> int:
+def _predict_found(arguments: argparse.Namespace, run: Path, about: str, files: Sequence[Path]) -> int:
     """Of runs that find instances or segments: the picture, what was found, and what else there is to each kind."""
     from jaxseg.data import write_png
     from jaxseg.infer import InstancePredictor, SegmentPredictor
     from jaxseg.train.checkpoint import write_json
 
-    _refuse_options_of_labels(arguments)
     kind, more = (InstancePredictor, _write_meshes) if about == "instances" else (SegmentPredictor, _write_ids)
-    predictor: Any = kind.load(run, arguments.checkpoint)
+    options = {} if arguments.min_score is None else {"min_score": arguments.min_score}
+    predictor: Any = kind.load(run, arguments.checkpoint, **options)
 
     def draw(file: Path, image: np.ndarray, watch: Callable[[float], None]) -> None:
         found = predictor(image)
@@ -73,7 +83,7 @@ def _predict_found(arguments: argparse.Namespace, run: Path, about: str) -> int:
         write_json(arguments.out / f"{file.stem}.json", predictor.entries(found))
         print(arguments.out / f"{file.stem}.json")
 
-    return _each_picture(arguments.images, draw)
+    return _each_picture(files, draw)
 
 
 def _write_meshes(found: Any, path: Path) -> None:
@@ -91,18 +101,34 @@ def _write_ids(found: Any, path: Path) -> None:
     print(write_png(path.with_name(f"{path.name}_segments.png"), colours_of_ids(found.panoptic.ids)))
 
 
-def _refuse_options_of_labels(arguments: argparse.Namespace) -> None:
+def _refuse_options_of_others(arguments: argparse.Namespace, about: str) -> None:
+    if about != "instances" and arguments.min_score is not None:
+        raise JaxsegError(f"--min-score is of instances; this run is about {about}: leave it out")
+    if about == "pixels":
+        return
     if arguments.tile is not None or arguments.crf is not None or arguments.flip or arguments.scales != (1.0,):
         raise JaxsegError(
             "--tile, --scales, --flip and --crf are of label maps; this run finds no such map: leave them out"
         )
 
 
-def _each_picture(images: Sequence[Path], draw: Callable[[Path, np.ndarray, Callable[[float], None]], None]) -> int:
+def _refuse_overwriting(files: Sequence[Path], out: Path, ends: Sequence[str]) -> None:
+    """Nothing that is written may take the place of a picture given, or of what another picture gives."""
+    given, writers = {file.resolve(): file for file in files}, dict[Path, Path]()
+    for file in files:
+        for path in (out / f"{file.stem}{end}" for end in ends):
+            if path.resolve() in given:
+                raise JaxsegError(f"{given[path.resolve()]} would be overwritten; give another folder as --out")
+            if path in writers:
+                raise JaxsegError(f"{writers[path]} and {file} would both be written to {path}; predict them apart")
+            writers[path] = file
+
+
+def _each_picture(files: Sequence[Path], draw: Callable[[Path, np.ndarray, Callable[[float], None]], None]) -> int:
     from jaxseg.data import read_image
     from jaxseg.progress import progress
 
-    files, failed = _picture_files(images), 0
+    failed = 0
     with progress("predict", len(files), "pictures") as show:
         for number, file in enumerate(files):
             try:
@@ -137,8 +163,4 @@ def _picture_files(paths: Sequence[Path]) -> list[Path]:
             files += found
         else:
             files.append(path)  # a missing or unreadable one is told when its turn comes
-    stems = [f.stem for f in files]
-    twice = sorted({s for s in stems if stems.count(s) > 1})
-    if twice:
-        raise JaxsegError(f"several pictures are called {twice[0]} and would overwrite each other; predict them apart")
     return files

@@ -1,6 +1,7 @@
 """``jaxseg report``: a run as one HTML page."""
 
 import argparse
+import ast
 import json
 import math
 import shlex
@@ -26,6 +27,11 @@ def report(arguments: argparse.Namespace) -> int:
     from jaxseg.train.checkpoint import write_text
 
     workdir: Path = arguments.workdir
+    if workdir.is_file():
+        raise JaxsegError(
+            f"{workdir} is a file; give a run's folder: jaxseg weights unpack {workdir} --workdir DIR "
+            "makes one of weights"
+        )
     if arguments.images < 1:
         raise JaxsegError(f"--images {arguments.images}: at least 1")
     out = arguments.out or workdir / "report.html"
@@ -50,6 +56,7 @@ def _of_folder(e: Experiment, workdir: Path) -> viz.Page:
     from jaxseg.train.log import read_records
 
     records, name = read_records(workdir / "metrics.jsonl"), workdir.resolve().name
+    text = (workdir / "config.py").read_text(encoding="utf-8")
     told = json.loads((workdir / "command.json").read_text())
     command = ["jaxseg", "train", str(workdir / "config.py"), "--workdir", str(workdir)]
     command += ["--tiny"] * told["tiny"] + told["overrides"]
@@ -66,13 +73,13 @@ def _of_folder(e: Experiment, workdir: Path) -> viz.Page:
         facts["last logged"] = datetime.fromtimestamp(records[-1]["time"]).strftime("%Y-%m-%d %H:%M")
     return viz.Page(
         title=name,
-        subtitle=(config.load_get_config(workdir / "config.py").__globals__["__doc__"] or "").strip().split("\n")[0],
+        subtitle=(ast.get_docstring(ast.parse(text)) or "").split("\n")[0],
         facts=facts,
         records=records,
         scores=scores,
         main_metric=e.task.main_metric,
         command=shlex.join(command),
-        config=(workdir / "config.py").read_text(encoding="utf-8"),
+        config=text,
         settings={key: json.dumps(value, ensure_ascii=False) for key, value in config.settings(e).items()},
         environment=list(environment()),
         made=f"Written by jaxseg report, {datetime.now():%Y-%m-%d %H:%M}.",
@@ -121,11 +128,12 @@ def _logged_scores(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     scores: dict[str, Any] = {}
     for record in reversed(records):
         for name, value in record.items():
-            group, _, last = name.removeprefix("val/").rpartition("/")
-            if name.startswith("val/") and group:
-                scores.setdefault(group, {})[last] = value
-            elif name.startswith("val/"):
-                scores[last] = value
+            kind, _, score = name.partition("/")
+            score, _, of = score.partition("/")  # the rest is a class, in whose name there may be a slash
+            if kind == "val" and of:
+                scores.setdefault(score, {})[of] = value
+            elif kind == "val":
+                scores[score] = value
         if scores:
             break
     return scores

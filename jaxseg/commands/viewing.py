@@ -9,10 +9,13 @@ from jaxseg.types import JaxsegError
 
 
 def view(arguments: argparse.Namespace) -> int:
-    """Serve the page with every run and file of weights given, by their names, until Ctrl-C."""
+    """Serve the page with every run and file of weights given, by their names, until Ctrl-C; with none given, those
+    that are part of jaxseg."""
     from jaxseg.infer import viewer
+    from jaxseg.weights import packed
 
-    runs = [run.resolve() for run in chosen_runs(arguments)]
+    given = arguments.workdir or arguments.weights
+    runs = [run.resolve() for run in (chosen_runs(arguments) if given else packed.shipped().values())]
     # Runs of one name, as a/run and b/run, are told apart by the whole path.
     plain = len({run.stem for run in runs}) == len(runs)
     named = [(run.stem if plain else str(run), _predictor(run, arguments.checkpoint)) for run in runs]

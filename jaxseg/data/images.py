@@ -11,6 +11,7 @@ Images become uint8 RGB, masks integer indices. All that could be read in two wa
 * A colour mask needs a colour map, unless its three channels are equal: then it is read as the grey it
   shows.
 * A JPEG mask is refused: compression has changed its values.
+* Of PIL's formats only those of pictures are read, whatever a file is called: EPS would be run by Ghostscript.
 """
 
 import io
@@ -26,6 +27,7 @@ from PIL import Image, ImageOps
 from jaxseg.types import JaxsegError
 
 MAX_PIXELS = 2**28
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")  # JPEG: and a phone's MPO
 PNG_LEVEL = 4  # of 9: a third of the time of zlib's usual 6, and files one or two percent larger
 ColorMap = Mapping[Any, int]
 """Class index of each RGB triple, or of each grey value: ``{(128, 64, 128): 0}``, ``{0: 0, 255: 1}``."""
@@ -98,7 +100,7 @@ def read_mask(
 def size_of(path: pathlib.Path, *, exif: bool = True) -> tuple[int, int]:
     """(H, W) of an image file as :func:`read_image` gives it; its pixels are not read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             turned = exif and image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE
             return (image.width, image.height) if turned else (image.height, image.width)
     except Exception as error:  # whatever a damaged file leads PIL to
@@ -172,7 +174,7 @@ def _opened(file: str | os.PathLike | bytes, name: str, max_pixels: int) -> Imag
         with _OPENING:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+                image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS)
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
         frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
@@ -29,7 +30,8 @@ AnyPredictor: TypeAlias = Predictor | Ensemble | Refined | InstancePredictor | S
 
 LARGEST = 1600  # pixels of the longer side: a CRF needs 600 bytes for each of all pixels
 LOWEST = 0.05  # score below which no instance is shown, wherever the slider is
-MOST_BYTES = 200 * 2**20
+MOST_BYTES = 200 * 10**6
+MOST_PIXELS = 2**26  # of a picture before it is made smaller: 200 MB in memory
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -44,8 +46,9 @@ class Choice:
     look: Callable[[np.ndarray, float, bool], tuple[dict[str, np.ndarray], dict[str, Any], list[dict[str, Any]]]]
 
 
-def viewer(predictors: Sequence[tuple[str, AnyPredictor]]) -> Any:
-    """The Flask application that shows what ``predictors``, with a name each, find in a picture.
+def viewer(predictors: Sequence[tuple[str, AnyPredictor]], hosts: Sequence[str] = ()) -> Any:
+    """The Flask application that shows what ``predictors``, with a name each, find in a picture. ``hosts``: the names
+    that it answers under (any).
 
     Raises JaxsegError where there are none, two have one name, or Flask is not installed.
     """
@@ -62,6 +65,15 @@ def viewer(predictors: Sequence[tuple[str, AnyPredictor]]) -> Any:
     json: Any = app.json
     json.sort_keys = False  # pictures and classes come in an order that means something
 
+    @app.before_request
+    def refuse() -> Any:
+        reason = _foreign(flask.request, hosts)
+        return ({"error": reason}, 403) if reason else None
+
+    @app.errorhandler(413)
+    def too_large(_: Any) -> Any:
+        return {"error": f"the picture has more than {MOST_BYTES // 10**6} MB; make it smaller"}, 413
+
     @app.get("/")
     def page() -> str:
         return viz.render("view.html", {"choices": choices, "lowest": LOWEST})
@@ -72,10 +84,10 @@ def viewer(predictors: Sequence[tuple[str, AnyPredictor]]) -> Any:
         try:
             choice = choices[_number(form, "choice", int, range(len(choices)))]
             data, name = (file.read(), file.filename) if file else (b"", None)
-            image = _shrunk(read_image(data, name=name or "the picture"))
             threshold = _number(form, "threshold", float, None)
-            begun = time.perf_counter()
-            with lock:  # one picture at a time has the device
+            with lock:  # one picture at a time has the device, and memory for its pixels
+                image = _shrunk(read_image(data, name=name or "the picture", max_pixels=MOST_PIXELS))
+                begun = time.perf_counter()
                 pictures, legend, found = choice.look(image, threshold, "crf" in form)
         except JaxsegError as error:
             return {"error": " ".join(str(error).split())}, 400
@@ -109,15 +121,13 @@ def serve(
 
 def make_server(predictors: Sequence[tuple[str, AnyPredictor]], *, host: str, port: int) -> Any:
     """The server, bound and not yet serving: ``serve_forever``, ``shutdown``, ``server_close``, ``port``."""
-    app = viewer(predictors)
+    # Another site's page must not reach it under a name that it has pointed to this machine.
+    app = viewer(predictors, LOOPBACK if host in LOOPBACK else ())
     import logging
 
     from werkzeug import serving
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request would be noise
-    if host in LOOPBACK:
-        # Another site's page must not reach it under a name that it has pointed to this machine.
-        app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost", "[::1]"]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)
@@ -125,6 +135,19 @@ def make_server(predictors: Sequence[tuple[str, AnyPredictor]], *, host: str, po
         raise JaxsegError(f"--host {host} --port {port} can't be served: {error}; --port 0 takes a free one") from error
     with listening:
         return serving.make_server(host, listening.getsockname()[1], app, threaded=True, fd=listening.fileno())
+
+
+def _foreign(request: Any, hosts: Sequence[str]) -> str | None:
+    """Why a request is refused: it comes under a name that is not among ``hosts``, or from another site's page."""
+    name = urlsplit(f"//{request.host}").hostname
+    if hosts and name not in hosts:
+        return f"asked as {name}, served as {', '.join(hosts)} alone; jaxseg view --host 0.0.0.0 serves any name"
+    if request.method == "GET":  # the page itself may be linked to
+        return None
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    # What the browser says of itself counts first: it is right behind a proxy too, which may change the host.
+    ours = site in ("same-origin", "none") if site else origin is None or urlsplit(origin).netloc == request.host
+    return None if ours else f"asked by {origin or 'another site'}; only the page of jaxseg view --host may ask"
 
 
 def _on_a_desk() -> bool:

@@ -14,6 +14,8 @@ from jaxseg.config import Experiment
 from jaxseg.train.evaluate import evaluate
 from jaxseg.types import VOID, Batch, Metric, Predictions, Task
 
+TALLEST = 1600  # pixels that a picture is drawn at; beyond 16383 there is no WebP
+
 
 class Judged(NamedTuple):
     """``scores``: of the whole data, as :func:`jaxseg.train.evaluate.evaluate` has them. ``score``: what each picture
@@ -161,5 +163,7 @@ def _picture(task: Task, source: Any, entry: tuple[float, int, Any], width: int)
     name = Path(str(source[place].get("name", f"picture {place}"))).name
     if task.views is None:
         return viz.Shown(name, value, {"prediction": task.draw(batch, predictions)})
+    height, wide = batch["size"][0]
+    width = max(1, min(width, TALLEST * int(wide) // int(height)))
     views, palette = task.views(batch, predictions, width)[0], getattr(source, "palette", ())
     return viz.Shown(name, value, {key: viz.panel(views, key, palette, width) for key in views})

@@ -96,12 +96,11 @@ def curve_panels(records: Sequence[Mapping[str, Any]], main: str) -> list[dict[s
                 curves.setdefault(name, []).append((record["step"], value))
     panels: dict[str, list[str]] = {"scores": [], "losses": []}
     for name in curves:
-        kind, *middle, last = name.split("/")
+        kind, score, *of = name.split("/", 2)
         if kind == "val":
-            title = f"{'/'.join(middle).removesuffix('_of')} by class" if middle else "scores"
-            panels.setdefault(title, []).append(name)
+            panels.setdefault(f"{score.removesuffix('_of')} by class" if of else "scores", []).append(name)
         else:
-            panels.setdefault(last.replace("_", " ") if last in _APART else "losses", []).append(name)
+            panels.setdefault(score.replace("_", " ") if score in _APART else "losses", []).append(name)
     first = {f"val/{main}", "train/loss"}
     made = []
     for title, names in panels.items():
@@ -114,4 +113,4 @@ def curve_panels(records: Sequence[Mapping[str, Any]], main: str) -> list[dict[s
 
 def _series(name: str, points: Sequence[tuple[int, float]], shown: bool) -> dict[str, Any]:
     points = points[:: 1 + len(points) // MOST_POINTS]
-    return {"name": name.split("/")[-1], "x": [x for x, _ in points], "y": [y for _, y in points], "shown": shown}
+    return {"name": name.split("/", 2)[-1], "x": [x for x, _ in points], "y": [y for _, y in points], "shown": shown}

@@ -17,7 +17,7 @@ def read_pickle(path: str | Path) -> Any:
     Raises JaxsegError for a file that is damaged, or that names anything but arrays and containers.
     """
     try:
-        return _Unpickler(io.BytesIO(Path(path).read_bytes()), encoding="latin1").load()
+        return _arrays(_Unpickler(io.BytesIO(Path(path).read_bytes()), encoding="latin1").load())
     except _RefusedError as error:
         raise JaxsegError(f"{path} was refused, nothing in it was run: {error}; a file of arrays is needed") from None
     except OSError as error:
@@ -30,15 +30,47 @@ class _RefusedError(pickle.UnpicklingError):
     """The file names what is not on the list."""
 
 
-def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
-    """What a pickled array begins as; its state fills it."""
-    del kind, shape, code
-    return np.ndarray((0,), np.int8)
+class _Dtype:
+    """In place of numpy's, which takes any state from a file: fields that lie outside, pointers to objects."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        self.dtype = np.dtype(str(code))
+        if self.dtype.kind not in "biuf":
+            raise _RefusedError(f"it holds an array of {code!r}, which are no numbers")
+
+    def __setstate__(self, state: Any) -> None:
+        _, order, base, names, fields, *_ = state
+        if (base, names, fields) != (None, None, None):
+            raise _RefusedError("it holds an array of records")
+        self.dtype = self.dtype.newbyteorder(order)
 
 
-def _from_buffer(data: Any, dtype: Any, shape: tuple[int, ...], order: Any) -> np.ndarray:
+class _Array:
+    """In place of numpy's, whose state may say more than the file holds."""
+
+    def __init__(self, *_: Any) -> None:
+        self.value: np.ndarray = np.zeros(0, np.int8)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, data = state
+        data = data.encode("latin1") if isinstance(data, str) else data
+        self.value = _from_buffer(data, kind, shape, "F" if fortran else "C").value
+
+
+def _from_buffer(data: Any, kind: _Dtype, shape: tuple[int, ...], order: Any) -> _Array:
     """An array as the fifth protocol has it."""
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
+    array = _Array()
+    array.value = np.frombuffer(data, kind.dtype).reshape(shape, order=order)
+    return array
+
+
+def _arrays(tree: Any) -> Any:
+    """``tree`` with numpy's arrays in it."""
+    if isinstance(tree, _Array):
+        return tree.value
+    if isinstance(tree, dict):
+        return {key: _arrays(value) for key, value in tree.items()}
+    return type(tree)(map(_arrays, tree)) if isinstance(tree, list | tuple) else tree
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -50,10 +82,10 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy", "ndarray"): None,  # only ever an argument
+    ("numpy", "dtype"): _Dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("_codecs", "encode"): _latin1,

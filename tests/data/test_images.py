@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxseg.data import read_image, read_mask, write_png
+from jaxseg.data.images import size_of
 from jaxseg.types import JaxsegError
 
 RNG = np.random.default_rng(0)
@@ -130,6 +131,15 @@ def test_missing_empty_and_foreign_files(tmp_path):
     refused(read_image, text, "not an image", "save it as PNG")
     with pytest.raises(JaxsegError, match=r"^record 3: the file is empty"):
         read_image(b"", name="record 3")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX"])
+@pytest.mark.parametrize("read", [read_image, read_mask, size_of])
+def test_other_formats_are_not_read_under_any_name(tmp_path, kind, read):
+    """EPS is a program, and PIL would have Ghostscript run it."""
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(Image.fromarray(PHOTO), kind))
+    refused(read, path, "not an image", "PNG" if read is not size_of else "export it again")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"])

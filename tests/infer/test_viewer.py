@@ -134,11 +134,54 @@ def test_it_listens_to_this_machine_alone(both):
             pass  # another of this machine's addresses, which 0.0.0.0 would answer
         with pytest.raises(JaxsegError, match=f"--port {server.port} can't be served: .*--port 0 takes a free one"):
             viewer.make_server(both, host="127.0.0.1", port=server.port)
-        # A name that another site points here is refused, by that site's page or any other.
-        for host, status in (("127.0.0.1", b"200"), ("evil.example", b"400")):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as plain:
-                plain.sendall(f"GET / HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_it_answers_to_its_own_names_alone(both, host):
+    """A name that another site points here is refused, by that site's page or any other."""
+    with served(both, host) as server:
+        names = {f"[{host}]" if ":" in host else host: b"200", "localhost": b"200", "evil.example": b"403"}
+        for name, status in names.items():
+            with socket.create_connection((host, server.port), timeout=5) as plain:
+                plain.sendall(f"GET / HTTP/1.0\r\nHost: {name}:{server.port}\r\n\r\n".encode())
                 assert plain.recv(64).split()[1] == status
+    client = viewer.viewer(both, viewer.LOOPBACK).test_client()
+    said = client.get("/", headers={"Host": "evil.example"}).get_json()["error"]
+    assert "asked as evil.example, served as 127.0.0.1, localhost, ::1 alone; jaxseg view --host 0.0.0.0" in said
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://localhost:7860"}, 200),
+        ({"Origin": "https://proxy.example", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost:3000"}, 403),
+        ({"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_pages_of_other_sites_get_no_answer(both, picture, headers, status):
+    client = viewer.viewer(both).test_client()
+    reply = client.post(
+        "/predict",
+        data={"image": (io.BytesIO(as_png(picture)), "mine.png"), "choice": 1},
+        headers={"Host": "localhost:7860", **headers},
+    )
+    assert reply.status_code == status
+    assert ("only the page of jaxseg view" in reply.get_json().get("error", "")) == (status == 403)
+    assert client.get("/", headers=headers).status_code == 200  # a link to the page
+
+
+def test_what_is_too_large_is_refused(both, monkeypatch):
+    client = viewer.viewer(both).test_client()
+    reply = client.post("/predict", environ_overrides={"CONTENT_LENGTH": str(viewer.MOST_BYTES + 1)})
+    assert reply.status_code == 413
+    assert reply.get_json()["error"] == "the picture has more than 200 MB; make it smaller"
+    monkeypatch.setattr(viewer, "MOST_PIXELS", 64)
+    assert "9x8 pixels are more than" in ask(client, as_png(np.zeros((8, 9, 3), np.uint8))).get_json()["error"]
 
 
 def test_names_tell_predictors_apart(both):
@@ -153,7 +196,7 @@ def test_in_a_browser(labels, both, picture, tmp_path):
     file.write_bytes(as_png(picture))
     with served(both) as server:
         own = f"http://127.0.0.1:{server.port}/"
-        with chromium((own, "data:", "blob:")) as open_page:
+        with chromium((own, "data:", "blob:"), expected="status of 400") as open_page:
             page = open_page(own, viewport={"width": 360, "height": 740})
             page.set_input_files("#file", file)
             rows = page.locator("#found tr")
@@ -172,6 +215,34 @@ def test_in_a_browser(labels, both, picture, tmp_path):
             rows.nth(1).wait_for()
             assert page.locator("#found").inner_text().split() == ["disk", "0.90", "star", "0.30"]
             assert page.evaluate("document.documentElement.scrollWidth") == 360
+            stage = page.locator(".stage")
+            sides = [at_slider(stage, key) for key in ("End", "Home")]  # the picture, and what was found in it
+            assert np.abs(np.subtract(*sides)).mean() > 5
+            drop(page, b"no picture", "bad.png")
+            page.locator("#status.wrong", has_text="bad.png: not an image").wait_for()
+            assert not stage.is_visible()
+            drop(page, file.read_bytes(), "dropped.png")
+            page.locator("#status:not(.wrong)", has_text="dropped.png: 2 found").wait_for()
+            assert stage.is_visible()
+
+
+def at_slider(stage, key):
+    """The upper left of the stage, away from the slider's handle, after ``key``."""
+    stage.locator("input").press(key)
+    picture = np.asarray(Image.open(io.BytesIO(stage.screenshot())).convert("RGB")).astype(int)
+    height, width = picture.shape[:2]
+    return picture[height // 4 : height // 2, width // 4 : width // 2]
+
+
+def drop(page, data, name):
+    page.evaluate(
+        """([bytes, name]) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }""",
+        [list(data), name],
+    )
 
 
 def test_above_keeps_every_part():

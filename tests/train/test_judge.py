@@ -10,7 +10,7 @@ from jaxseg.config import load_config
 from jaxseg.data.panoptic import panoptic_truth
 from jaxseg.metrics.confusion import scores as scores_of
 from jaxseg.train.evaluate import evaluate
-from jaxseg.train.judge import classes_of, confusion_of, judge
+from jaxseg.train.judge import _picture, classes_of, confusion_of, judge
 from jaxseg.types import VOID
 from tests.helpers import rows_experiment, tiny_experiment
 
@@ -133,6 +133,14 @@ def test_void_is_nowhere_in_the_confusion():
     truth = np.array([[0, 1, VOID, 2], [1, 1, -1, 3]])
     found = np.array([[0, 2, 0, -1], [1, 0, 0, 0]])
     np.testing.assert_array_equal(confusion_of(truth, found, 3), [[1, 0, 0], [1, 1, 1], [0, 0, 0]])
+
+
+def test_a_tall_picture_is_shown_narrower():
+    e, label = tiny_experiment(), np.zeros((1, 900, 3), np.int32)
+    batch = {"image": np.zeros((1, 900, 3, 3), np.float32), "label": label}
+    batch |= {"size": np.array([[900, 3]]), "valid": np.array([True])}
+    shown = _picture(e.task, e.data.val, (0.5, 0, (batch, {"label": label})), 400)
+    assert {view.shape for view in shown.views.values()} == {(1500, 5, 3)}  # 400 wide it would be 120,000 high
 
 
 def test_a_picture_without_a_score_is_counted_and_not_ranked():

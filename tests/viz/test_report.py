@@ -81,6 +81,8 @@ def test_curves_are_sorted_into_panels():
     panels = {p["title"]: p["series"] for p in curve_panels(RECORDS, "miou")}
     assert list(panels) == ["scores", "losses", "learning rate", "iou by class"]
     assert [s["name"] for s in panels["losses"]] == ["loss", "pixel"]
+    (slashed,) = curve_panels([{"step": 1, "val/iou/road/street": 0.5, "val/iou/sky": 0.5}], "miou")
+    assert (slashed["title"], [s["name"] for s in slashed["series"]]) == ("iou by class", ["road/street", "sky"])
     assert panels["scores"] == [{"name": "miou", "x": [20, 40], "y": [0.2, 0.4], "shown": True}]  # no counts
     long = [{"step": s, "train/loss": float("nan") if s == 5 else 1.0} for s in range(3 * MOST_POINTS)]
     (series,) = curve_panels(long, "miou")[0]["series"]
@@ -157,6 +159,24 @@ def test_in_a_browser(tmp_path, scheme):
         losses.get_by_role("button", name="loss").click()
         losses.get_by_role("button", name="log scale").click()
         assert losses.locator("svg path").first.get_attribute("d") != before
+
+
+def test_curves_of_many_values_and_of_one(tmp_path):
+    """150,000 values in a panel, and values that differ in their last bit, are drawn like any others."""
+    steps = range(1, MOST_POINTS)
+    values = {f"val/iou/{k}": k / 100 for k in range(100)}
+    records = [{"step": s, "val/miou": float(np.nextafter(0.5, s % 2)), "val/none": 0.0, **values} for s in steps]
+    file = tmp_path / "report.html"
+    file.write_text(viz.render_report(page_of(records=records)))
+    with chromium() as open_page:
+        page = open_page(file.as_uri())
+        scores = page.locator(".panel", has_text="scores")
+        scores.get_by_role("button", name="none").click()
+        assert scores.locator("svg path").count() == 1
+        ticks = [float(text) for text in scores.locator("svg text[text-anchor=end]").all_text_contents()]
+        assert min(ticks) < 0.5 < max(ticks)
+        assert len(set(ticks)) == len(ticks) <= 12
+        assert page.locator(".panel", has_text="iou by class").locator("svg path").count() == 100
 
 
 def luminance_of_page(page):

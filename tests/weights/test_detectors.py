@@ -210,6 +210,47 @@ def test_nothing_in_a_pickle_is_run(content, tmp_path, monkeypatch):
     assert not (tmp_path / "harm").exists()
 
 
+class Crafted:
+    """Pickled as whatever is called to make it, and the state that it is then given."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+RECORDS = Crafted(np.dtype, ("V8", False, True), (3, "|", None, ("a",), {"a": (np.dtype("f8"), 1 << 40)}, 8, 1, 0))
+BEYOND = Crafted(np.dtype, ("f8", False, True), (3, "<", None, ("a",), {"a": (np.dtype("f8"), 1 << 40)}, 8, 1, 0))
+EMPTY = (np.empty(0).__reduce__()[0], (np.ndarray, (0,), b"b"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "said"),
+    [
+        (RECORDS, (1,), "refused, nothing in it was run: it holds an array of 'V8'"),
+        (BEYOND, (1,), "refused, nothing in it was run: it holds an array of records"),
+        (np.dtype("O"), (1,), "refused, nothing in it was run: it holds an array of 'O8'"),
+        (np.dtype("f8"), (1 << 20,), "damaged"),
+        (3, (1,), "damaged"),
+    ],
+)
+def test_a_crafted_pickle_reads_nothing_outside_itself(dtype, shape, said, tmp_path):
+    """numpy's own arrays and dtypes would take these states, and then read wherever the file says."""
+    file = tmp_path / "bad.pkl"
+    file.write_bytes(pickle.dumps({"a": Crafted(*EMPTY, (1, shape, dtype, False, b"12345678"))}))
+    with pytest.raises(JaxsegError, match=said):
+        read_pickle(file)
+
+
+def test_no_array_takes_a_second_state(tmp_path):
+    """The names that are allowed give no array or dtype of numpy's own, whose __setstate__ a file could call."""
+    file = tmp_path / "bad.pkl"
+    file.write_bytes(b"cnumpy\nndarray\n(I0\ntR(I1\n(I1\ntcnumpy\ndtype\n(S'f8'\ntRI00\nS'12345678'\ntb.")
+    with pytest.raises(JaxsegError, match="damaged"):
+        read_pickle(file)
+
+
 def test_a_damaged_pickle(tmp_path):
     file = tmp_path / "bad.pkl"
     file.write_bytes(pickle.dumps({"a": np.arange(100)})[:-40])

@@ -17,6 +17,13 @@ function written(value) {
   return String(Number(value.toPrecision(4)));
 }
 
+// Least and greatest; as arguments of Math.min 130,000 values would be too many.
+function extent(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  return [low, high];
+}
+
 // Round numbers from low to high, about `count` of them; powers of ten on a logarithmic axis.
 function ticks(low, high, count, logarithmic) {
   if (logarithmic) {
@@ -72,10 +79,12 @@ function panel(place, { title, series }, smoothing) {
     const weight = Number(smoothing.value);
     const xs = series.flatMap((one) => one.x);
     const ys = curves.flatMap((one) => one.y.map(value)).filter(Number.isFinite);
-    let [x0, x1] = [Math.min(...xs), Math.max(...xs)];
+    let [x0, x1] = extent(xs);
     if (x0 === x1) [x0, x1] = [x0 - 1, x1 + 1];
-    let [y0, y1] = ys.length ? [Math.min(...ys), Math.max(...ys)] : [0, 1];
-    const room = (y1 - y0 || Math.abs(y1) || 1) * 0.06;
+    let [y0, y1] = ys.length ? extent(ys) : [0, 1];
+    const size = Math.max(Math.abs(y0), Math.abs(y1));
+    // What differs by rounding alone is one value: between such numbers there are none for ticks.
+    const room = (y1 - y0 > size * 1e-6 ? y1 - y0 : size || 1) * 0.06;
     [y0, y1] = [y0 >= 0 && y0 < room && !logarithmic ? 0 : y0 - room, y1 + room];
     const px = (x) => EDGE.left + ((x - x0) / (x1 - x0)) * (width - EDGE.left - EDGE.right);
     const py = (y) => EDGE.top + (1 - (value(y) - y0) / (y1 - y0)) * (height - EDGE.top - EDGE.bottom);
@@ -149,8 +158,8 @@ function panel(place, { title, series }, smoothing) {
     draw();
   });
 
-  const every = series.flatMap((one) => one.y);
-  if (Math.min(...every) > 0 && Math.max(...every) > 10 * Math.min(...every)) {
+  const [least, greatest] = extent(series.flatMap((one) => one.y));
+  if (least > 0 && greatest > 10 * least) {
     const button = heading.appendChild(document.createElement("button"));
     button.textContent = "log scale";
     button.setAttribute("aria-pressed", "false");
