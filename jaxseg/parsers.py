@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     _shown(commands)
     _elsewhere(commands)
     _data(_command(commands, "data", "Data sets: prepare published ones, look at your own, convert."))
-    _weights(_command(commands, "weights", "Weights as files: what there is, and to and fro."))
+    _weights(_command(commands, "weights", "Weights as files: list, fetch, import, pack, push."))
     _command(commands, "models", "List the models: paper, file, parameters, config.", run="models")
     _command(commands, "env", "Tell what a report of a bug needs: versions, machine, devices.", run="env")
     return whole
