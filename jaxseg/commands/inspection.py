@@ -32,8 +32,8 @@ def data_inspect(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -
         _tell(part, found, source)
         files.append(_draw(part, source, found, arguments.out))
         problems += [p._replace(what=f"{part}: {p.what}") for p in problems_of(found)]
-    if "train" in surveys and "val" in surveys:
-        problems += leaks(surveys["train"], surveys["val"])
+    if train := surveys.get("train"):
+        problems += [p for part, found in surveys.items() if part != "train" for p in leaks(train, found, part)]
     grave = [p for p in problems if p.grave]
     for kind, chosen in (("to mend", grave), ("to know", [p for p in problems if not p.grave])):
         if chosen:
@@ -73,15 +73,18 @@ def _parts(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[dic
             raise JaxsegError(f"unknown arguments {' '.join(overrides)}; only a config has arguments of its own")
         return _files(target, arguments)
     from jaxseg.config import find_config, load_config
+    from jaxseg.data.coco import Coco
 
     prog = f"jaxseg data inspect {arguments.target}"
-    experiment = load_config(find_config(arguments.target), overrides, tiny=arguments.tiny, prog=prog)
+    # Of a config, the classes are its own argument.
+    named = ["--classes", ",".join(arguments.classes)] if arguments.classes else []
+    experiment = load_config(find_config(arguments.target), [*named, *overrides], tiny=arguments.tiny, prog=prog)
     data, problems = experiment.data, []
     for part, source in (("train", data.train), ("val", data.val)):
         inner = source
-        while not hasattr(inner, "annotations") and hasattr(inner, "source"):
+        while not isinstance(inner, Coco) and hasattr(inner, "source"):
             inner = inner.source
-        if hasattr(inner, "annotations") and hasattr(inner, "category_ids") and not hasattr(inner, "segments"):
+        if isinstance(inner, Coco):
             problems += _coco_problems(part, inner.annotations, inner.images)
     return {"train": data.train, "val": data.val}, problems
 
