@@ -209,6 +209,45 @@ def test_all_that_is_wrong_with_a_config_s_coco_file(tmp_path, capsys):
         assert f"{part}: 1 annotations of categories that are not listed (3)" in out
 
 
+def test_a_part_that_is_not_there_hides_no_other(tmp_path, capsys):
+    about = "train: train/images\nval: nowhere\ntest:\nnames: [cat, dog]\n"
+    yolo(tmp_path / "y", ["0 0.5 0.5 0.2 0.1"], about)
+    code, out = inspect(capsys, tmp_path / "y", tmp_path)
+    assert code == 0
+    assert "train: 2 images, 2 can be read" in out
+    assert "val: nowhere is not in" in out.split("to know:")[1]
+    (tmp_path / "y" / "data.yaml").write_text(about.replace("nowhere", "valid/images"))
+    (tmp_path / "y" / "valid" / "labels" / "0.txt").write_text("7 0.5 0.5 0.2 0.1\n")
+    code, out = inspect(capsys, tmp_path / "y", tmp_path)
+    assert code == 2
+    assert "train: 2 images, 2 can be read" in out
+    assert "is of class 7" in out.split("to mend:")[1].split("to know:")[0]
+    masks(tmp_path / "d" / "train", [block([0, 1])] * 3)
+    (tmp_path / "d" / "val").mkdir()
+    code, out = inspect(capsys, tmp_path / "d", tmp_path)
+    assert code == 2
+    assert "train: 3 images, 3 can be read" in out
+    assert "val: " in out.split("to mend:")[1]
+    (tmp_path / "y" / "data.yaml").write_text("val: nowhere\nnames: [cat]\n")
+    assert inspect(capsys, tmp_path / "y", tmp_path)[0] == 2  # nothing could be looked at
+
+
+def test_parts_as_others_name_them_and_what_they_share(tmp_path, capsys):
+    for part in ("train", "valid", "test"):
+        file = coco(tmp_path / part)
+        for n in range(3):
+            (file.parent / "images" / f"{n}.png").rename(file.parent / f"{n}.png")
+        file.rename(file.with_name("_annotations.coco.json"))
+    for part, n in (("valid", 0), ("test", 1)):
+        (tmp_path / part / f"{n}.png").write_bytes((tmp_path / "train" / f"{n}.png").read_bytes())
+    code, out = inspect(capsys, tmp_path, tmp_path)
+    assert code == 0
+    for part in ("train", "valid", "test"):
+        assert f"{part}: 3 images, 3 can be read" in out
+    assert "1 of 3 valid images are among the training images too" in out
+    assert "1 of 3 test images are among the training images too" in out
+
+
 @pytest.mark.parametrize("target", ["no_such_config", "nowhere.json"])
 def test_nothing_there(tmp_path, capsys, target):
     assert cli.main(["data", "inspect", target, "--out", str(tmp_path)]) == 2
