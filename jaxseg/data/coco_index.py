@@ -5,13 +5,16 @@ import logging
 import math
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxseg.metrics.rle import box_of_rle, decode_rle, polygon_points, polygons_of, to_rle
+from jaxseg.progress import progress
 from jaxseg.types import JaxsegError
 
+_MANY = 30_000  # annotations; so many masks take about two seconds to look at
 AGREE = 0.5  # a box and its mask's box are one object's if their IoU is at least this
 _MOST_NAMED = 5
 _NUMBER, _TEXT = (int,), (str,)
@@ -134,7 +137,7 @@ def _check_files(images: dict[int, Any], folder: pathlib.Path, path: str) -> Non
             size = f"{str(image['height'])[:20]}x{str(image['width'])[:20]}"
             raise JaxsegError(f"{path}: image {image['id']} has {size} pixels; mend its height and width")
         name = pathlib.PurePosixPath(image["file_name"].replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or not name.name or ":" in name.parts[0]:
+        if name.is_absolute() or ".." in name.parts or not name.name or pathlib.PureWindowsPath(name).drive:
             raise JaxsegError(
                 f"{path}: image {image['id']}: file_name {image['file_name']!r} leads out of the folder of images; "
                 "give names relative to it"
@@ -156,7 +159,7 @@ def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks
     """xyxy within the image by annotation id, without those that are left out; says what was done."""
     masks = masks and any(a.get("segmentation") for a in annotations.values())
     boxes, flat, outside, replaced = {}, 0, 0, []
-    for a in annotations.values():
+    for a in _shown(annotations, path) if masks else annotations.values():
         image, where = images[a["image_id"]], f"{path}: annotation {a['id']}"
         x, y, w, h = _numbers(a, where)
         x_end, y_end = image["width"], image["height"]
@@ -172,6 +175,18 @@ def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks
             boxes[a["id"]] = box if own is None else own
     _tell(path, len(annotations), flat, outside, replaced)
     return boxes
+
+
+def _shown(annotations: dict[int, Any], path: str) -> Iterator[dict[str, Any]]:
+    """The annotations; where to compare them with their masks takes more than two seconds, with a bar."""
+    if len(annotations) < _MANY:
+        yield from annotations.values()
+        return
+    with progress(f"boxes of {os.path.basename(path)}", len(annotations), "objects") as show:
+        for done, a in enumerate(annotations.values(), 1):
+            yield a
+            if done % 1000 == 0 or done == len(annotations):
+                show(done)
 
 
 def _numbers(a: dict[str, Any], where: str) -> list[float]:
