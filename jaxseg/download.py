@@ -69,7 +69,7 @@ def check(path: Path, checksum: str, where: str, *, delete: bool = True) -> None
     name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
     text = f"{where}: its {name} begins with {found[: len(wanted)]}, expected {wanted}; "
     if not delete:
-        raise JaxsegError(f"{text}{path} is damaged or another file: download it again")
+        raise JaxsegError(f"{text}{path} is damaged or another file: remove it, or download it again")
     path.unlink()
     raise JaxsegError(
         f"{text}the file was deleted: run it again, and if it is so again, do not trust what is at that address"

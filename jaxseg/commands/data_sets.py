@@ -12,7 +12,7 @@ def data_list(arguments: argparse.Namespace) -> int:
     from jaxseg.data.prepare import DATA_SETS
 
     for name, s in DATA_SETS.items():
-        size = sum(a.size for a in {a for archives in s.archives.values() for a in archives}) / 1e9
+        size = sum({a.file: a.size for archives in s.archives.values() for a in archives}.values()) / 1e9
         unchecked = [a.file for archives in s.archives.values() for a in archives if not a.checksum]
         print(f"{name}: {s.about}")
         print(f"    splits {', '.join(s.archives)}; {size:.2f} GB to fetch{', without a checksum' * bool(unchecked)}")
