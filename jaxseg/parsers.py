@@ -148,7 +148,7 @@ def _data(whole: argparse.ArgumentParser) -> None:
     inspect.add_argument(
         "--classes", type=names_in, default=(), metavar="A,B", help="classes of masks, in order; or of a config"
     )
-    inspect.add_argument("--most", type=int, metavar="N", help="look at the first N images only")
+    inspect.add_argument("--most", type=_count, metavar="N", help="look at the first N images only")
     inspect.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
     text = "Write LabelMe's or YOLO's files as a JSON of COCO's."
     convert = _command(commands, "convert", text, run="data_convert")
@@ -206,6 +206,12 @@ def _hosts(sub: argparse.ArgumentParser) -> None:
 
 def _checkpoint(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 1")
+    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -5,7 +5,6 @@ import copy
 import io
 import json
 import logging
-import re
 import sys
 
 import numpy as np
@@ -29,7 +28,6 @@ from jaxseg.data import (
     to_coco,
     train_batches,
 )
-from jaxseg.data.coco_problems import coco_problems
 from jaxseg.types import JaxsegError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools.mask.decode, numpy >= 2
@@ -307,39 +305,6 @@ def test_odd_values_anywhere_are_read_or_refused(folder, seed):
         assert (boxes[:, 2:] > boxes[:, :2]).all()
     assert len(refused) > 50
     assert all("instances.json" in message and len(message) < 600 for message in refused)
-
-
-OF_MASKS = "segmentation|run lengths|polygon|keypoints"  # which are not among what coco_problems looks at
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_what_is_refused_is_among_the_problems(folder, seed):
-    rng, told = np.random.default_rng(seed), 0
-    for _ in range(150):
-        coco = source(folder, mutated(copy.deepcopy(content()), rng))
-        try:
-            grave = any(p.grave for p in coco_problems(coco.annotations, coco.images))
-        except JaxsegError:
-            grave = True
-        try:
-            len(coco)
-            refused = ""
-        except JaxsegError as error:
-            refused = str(error)
-        told += grave
-        assert grave or not refused or re.search(OF_MASKS, refused), refused
-        assert refused or not grave
-    assert told > 50
-
-
-def test_problems_of_panoptic_segments_and_of_names_from_windows(folder):
-    value = content()
-    value["images"][1]["file_name"] = "sub\\a.png"
-    assert coco_problems(write(folder, value), folder / "images") == []
-    value["annotations"] = [{"image_id": 7, "segments_info": [], "file_name": "x"}]
-    (problem,) = coco_problems(write(folder, value), folder / "images")
-    assert "panoptic segments" in problem.what
-    assert problem.grave
 
 
 def test_any_source_as_coco():

@@ -248,6 +248,14 @@ def test_parts_as_others_name_them_and_what_they_share(tmp_path, capsys):
     assert "1 of 3 test images are among the training images too" in out
 
 
+@pytest.mark.parametrize("most", ["0", "-1", "many"])
+def test_how_many_are_looked_at_is_a_number_from_one(tmp_path, capsys, most):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["data", "inspect", str(tmp_path), f"--most={most}"])
+    assert ended.value.code == 2
+    assert f"'{most}': give a number from 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("target", ["no_such_config", "nowhere.json"])
 def test_nothing_there(tmp_path, capsys, target):
     assert cli.main(["data", "inspect", target, "--out", str(tmp_path)]) == 2
