@@ -57,4 +57,4 @@ def test_the_bar_of_a_terminal(monkeypatch, capsys):
             show(done)
             told.time.sleep(0.02)
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
-    assert re.search(r"predict .* 20/40 pictures +\d+\.\d/s +00:0[01]", drawn.splitlines()[-1])
+    assert re.search(r"predict .* 20/40 pictures +\d+\.\d/s +00:\d\d", drawn.splitlines()[-1])

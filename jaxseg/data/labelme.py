@@ -47,7 +47,7 @@ def labelme_to_coco(folder: str | os.PathLike) -> CocoWriter:
     names = sorted({label for one in found for label, _ in one.objects})
     writer = CocoWriter(names, common_root(root, (one.image for one in found)))
     writer.left_out |= left_out
-    with progress(f"outlines of {root.name}", len(found), "images") as show:
+    with progress(f"objects of {root.name}", len(found), "images") as show:
         for done, (path, image, size, objects) in enumerate(found, 1):
             number = writer.image(image, size)
             for label, parts in objects:

@@ -82,7 +82,7 @@ def yolo_to_coco(folder: str | os.PathLike, split: str = "train") -> CocoWriter:
             show(done)
     outlines = any(len(numbers) != 4 for objects in of_image.values() for _, numbers in objects)
     writer = CocoWriter(names, common_root(root, images))
-    with progress(f"outlines of {split}", len(images), "images") as show:
+    with progress(f"objects of {split}", len(images), "images") as show:
         for done, (image, objects) in enumerate(of_image.items(), 1):
             _add(writer, image, objects, outlines)
             show(done)
