@@ -22,6 +22,7 @@ from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, ByAspect, Coco, Resize, Shapes, coco_truth
 from jaxseg.metrics import coco_metric
 from jaxseg.models import FRESH_OF_DETECTORS, published_network
+from jaxseg.names import names_in
 from jaxseg.recipes import mask_rcnn_for_nuclei
 from jaxseg.tasks import detection
 from jaxseg.train import Optimizer
@@ -33,7 +34,7 @@ CANVASES = ((800, 1344), (1088, 1088), (1344, 800))
 def get_config(
     tiny: bool = False, root: str = "data", classes: str = "", network: str = "maskrcnn_resnet50_fpn_coco_v1"
 ) -> Experiment:
-    own = tuple(classes.split(",")) if classes else ()
+    own = names_in(classes)
     published = published_network(network, len(own) or None)
     names = own or PUBLISHED[network].preset.names
     train, val = (

@@ -20,6 +20,7 @@ from pathlib import Path
 from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, Folder, Pad, Resize, Shapes, Windows
 from jaxseg.models import DeepLabV3ResNet50, UNet
+from jaxseg.names import names_in
 from jaxseg.tasks import semantic
 from jaxseg.train import Optimizer
 from jaxseg.weights import load
@@ -30,7 +31,7 @@ WEIGHTS = "deeplabv3_resnet50_coco_with_voc_labels_v1"
 def get_config(
     tiny: bool = False, root: str = "data", classes: str = "background,object", fast: bool = False, window: int = 0
 ) -> Experiment:
-    names = tuple(classes.split(","))
+    names = names_in(classes)
     train, val = (
         Shapes(part, length=8) if tiny else Folder(Path(root, part, "images"), Path(root, part, "masks"), names)
         for part in ("train", "val")

@@ -7,7 +7,7 @@ import time
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from rich.console import Console
@@ -19,7 +19,7 @@ TRIES = 4
 PAUSE = 1.0  # seconds before the second try, twice that before the third
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20
-_LARGE = 1 << 30  # a file whose check takes more than two seconds
+_LARGE = 1 << 28  # a file whose check takes more than two seconds
 
 
 def download(url: str, path: Path, *, checksum: str = "", mend: str = "") -> Path:
@@ -33,7 +33,7 @@ def download(url: str, path: Path, *, checksum: str = "", mend: str = "") -> Pat
         mend: what else one can do where it can't be fetched.
 
     Raises:
-        JaxsegError: no connection, a full disk, or a file of another checksum, which is deleted.
+        JaxsegError: no connection, a busy server, a full disk, or a file of another checksum, which is deleted.
     """
     partial = path.with_name(path.name + ".part")
     try:
@@ -46,6 +46,9 @@ def download(url: str, path: Path, *, checksum: str = "", mend: str = "") -> Pat
                     check(partial, checksum, url)
                     partial.replace(path)
     except HTTPError as error:
+        if _busy(error):
+            text = f"{url} is busy (it answers {error.code}, {error.reason}): try again later"
+            raise JaxsegError(f"{text}{f', or {mend}' if mend else ''}") from error
         raise JaxsegError(f"{url} answers {error.code} ({error.reason}); it may have moved. {mend}".strip()) from error
     except (HTTPException, OSError) as error:
         raise JaxsegError(
@@ -66,7 +69,7 @@ def check(path: Path, checksum: str, where: str, *, delete: bool = True) -> None
     name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
     text = f"{where}: its {name} begins with {found[: len(wanted)]}, expected {wanted}; "
     if not delete:
-        raise JaxsegError(f"{text}{path} is damaged or another file: download it again")
+        raise JaxsegError(f"{text}{path} is damaged or another file: remove it, or download it again")
     path.unlink()
     raise JaxsegError(
         f"{text}the file was deleted: run it again, and if it is so again, do not trust what is at that address"
@@ -87,20 +90,33 @@ def _digest(path: Path, kind: str) -> str:
 
 
 def _download(url: str, name: str, file: IO[bytes]) -> None:
-    """Append to ``file`` what it lacks, beginning again up to ``TRIES`` times where the connection ends early."""
+    """Append to ``file`` what it lacks; raises where ``TRIES`` requests, one after another, brought nothing more."""
     console = Console(stderr=True)
     if not console.is_terminal:
         console.print(f"fetching {url}", highlight=False, soft_wrap=True)
-    with progress(name, unit="B", done=file.seek(0, os.SEEK_END)) as show:
-        for attempt in range(1, TRIES + 1):
+    attempt, most = 1, file.seek(0, os.SEEK_END)
+    with progress(name, unit="B", done=most) as show:
+        while True:
+            failure: Exception = HTTPException("the connection ends early each time")
             try:
                 if _append(url, file, show):
                     return
-            except (HTTPException, ConnectionError, TimeoutError):
-                if attempt == TRIES:
+            except HTTPError as error:
+                if not _busy(error):
                     raise
+                error.close()
+                failure = error
+            except (HTTPException, ConnectionError, TimeoutError, URLError) as error:
+                failure = error
+            length = file.seek(0, os.SEEK_END)
+            attempt, most = (attempt + 1, most) if length <= most else (1, length)
+            if attempt > TRIES:
+                raise failure
             time.sleep(PAUSE * attempt)
-    raise HTTPException("the connection ends early each time")
+
+
+def _busy(error: HTTPError) -> bool:
+    return error.code == 429 or error.code >= 500
 
 
 def _append(url: str, file: IO[bytes], show: Show) -> bool:

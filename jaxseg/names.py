@@ -1,4 +1,11 @@
-"""Names of the classes of well-known data sets, each in the order of its indices."""
+"""Names of classes: as they are given on a command line, and those of well-known data sets in the order of their
+indices."""
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """``"road, traffic light"`` -> ``("road", "traffic light")``: what is between the commas, without spaces around."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
 
 VOC = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

@@ -10,6 +10,7 @@ from typing import Any
 import shtab
 
 from jaxseg.completion import PrintCompletion
+from jaxseg.names import names_in
 
 
 def parser() -> argparse.ArgumentParser:
@@ -113,7 +114,7 @@ def _elsewhere(commands: Any) -> None:
     export.add_argument("--uint8", action="store_true", help="pictures go in as bytes, 0 to 255 (float32, 0 to 1)")
     platforms = ("cpu", "cuda", "tpu")
     export.add_argument(
-        "--platforms", type=_words, default=platforms, help=f"kinds of device it is for ({','.join(platforms)})"
+        "--platforms", type=names_in, default=platforms, help=f"kinds of device it is for ({','.join(platforms)})"
     )
     _which(export.add_mutually_exclusive_group(required=True))
     text = "Time a config's model, with random parameters, or a run's; count its operations."
@@ -142,7 +143,7 @@ def _data(whole: argparse.ArgumentParser) -> None:
     prepare.add_argument(
         "--from", type=Path, metavar="DIR", dest="given", help="folder of archives that are here already, or unpacked"
     )
-    prepare.add_argument("--splits", metavar="A,B", help="only these (all)")
+    prepare.add_argument("--splits", type=names_in, default=(), metavar="A,B", help="only these (all)")
     text = "Tell what a data set holds and what is wrong with it, and draw some of it."
     inspect = _command(commands, "inspect", text, run="data_inspect", more=True)
     inspect.add_argument(
@@ -150,8 +151,10 @@ def _data(whole: argparse.ArgumentParser) -> None:
     )
     inspect.add_argument("--out", type=Path, default=Path("inspected"), help="folder for pictures (%(default)s)")
     inspect.add_argument("--images", type=Path, metavar="DIR", help="the images of a JSON of COCO's")
-    inspect.add_argument("--classes", type=_words, default=(), metavar="A,B", help="classes of masks, in their order")
-    inspect.add_argument("--most", type=int, metavar="N", help="look at the first N images only")
+    inspect.add_argument(
+        "--classes", type=names_in, default=(), metavar="A,B", help="classes of masks, in order; or of a config"
+    )
+    inspect.add_argument("--most", type=_count, metavar="N", help="look at the first N images only")
     inspect.add_argument("--tiny", action="store_true", help="the config's version that takes seconds")
     text = "Write LabelMe's or YOLO's files as a JSON of COCO's."
     convert = _command(commands, "convert", text, run="data_convert")
@@ -211,8 +214,10 @@ def _checkpoint(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="which (%(default)s)")
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 1")
+    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:

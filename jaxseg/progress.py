@@ -33,12 +33,14 @@ def progress(title: str, total: float | None = None, unit: str = "", done: float
     told = begun
 
     def show(done: float, of: float | None = None) -> None:
-        nonlocal told
+        nonlocal told, begun, before
         bar.update(task, completed=done, total=of)  # a total of None leaves it as it is
         now = time.monotonic()
+        if done < before:  # what an earlier run had done is done again
+            begun, before = now, done
         if not console.is_terminal and now - told > QUIET:
             told = now
-            speed = (done - before) / (now - begun)
+            speed = (done - before) / max(now - begun, 1e-9)
             console.print(f"{title}: {_line(done, bar.tasks[0].total, speed, unit)}", highlight=False, markup=False)
 
     with bar:

@@ -15,6 +15,7 @@ from jaxseg.losses import cross_entropy, frequency_weights
 from jaxseg.models.faster_rcnn import FasterRCNN
 from jaxseg.models.mask_rcnn import MaskHead
 from jaxseg.models.region_heads import RegionHeads
+from jaxseg.names import names_in
 from jaxseg.nn import FPN, TORCHVISION, ResNet, ResNet18, ResNet50, ResNetFPN
 from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.tasks import semantic
@@ -90,7 +91,7 @@ def nuclei(root: str, *, tiny: bool = False, classes: str = "nucleus") -> tuple[
     """
     if tiny:
         return Shapes("train", length=8), Shapes("val", length=8)
-    names = tuple(classes.split(","))
+    names = names_in(classes)
     train, val = (Coco(Path(root, s, "images"), Path(root, s, "instances.json"), names=names) for s in ("train", "val"))
     return train, val
 

@@ -12,7 +12,7 @@ def data_list(arguments: argparse.Namespace) -> int:
     from jaxseg.data.prepare import DATA_SETS
 
     for name, s in DATA_SETS.items():
-        size = sum(a.size for a in {a for archives in s.archives.values() for a in archives}) / 1e9
+        size = sum({a.file: a.size for archives in s.archives.values() for a in archives}.values()) / 1e9
         unchecked = [a.file for archives in s.archives.values() for a in archives if not a.checksum]
         print(f"{name}: {s.about}")
         print(f"    splits {', '.join(s.archives)}; {size:.2f} GB to fetch{', without a checksum' * bool(unchecked)}")
@@ -34,8 +34,7 @@ def data_prepare(arguments: argparse.Namespace) -> int:
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(DATA_SETS)}"
         raise JaxsegError(f"no data set {name!r} that can be prepared; {hint}")
     data_set, root = DATA_SETS[name], data_folder(arguments.data_dir).resolve()
-    splits = [part for part in (arguments.splits or "").split(",") if part]
-    written = prepare(data_set, splits, data_dir=arguments.data_dir, given=arguments.given)
+    written = prepare(data_set, arguments.splits, data_dir=arguments.data_dir, given=arguments.given)
     for split, count in written.items():
         print(f"{split}: {'was there already' if count is None else f'{count} examples'}")
     print(f"{name} is in {root / name / data_set.version}; licence: {data_set.licence} ({data_set.page})")

@@ -12,6 +12,8 @@ from jaxseg.types import JaxsegError
 
 EXAMPLES = 12  # of a contact sheet
 _MOST_CLASSES = 40  # rows of the table
+_PARTS = ("train", "val", "valid", "validation", "test")
+_ROBOFLOW = "_annotations.coco.json"  # beside the images
 
 
 def data_inspect(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
@@ -32,8 +34,8 @@ def data_inspect(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -
         _tell(part, found, source)
         files.append(_draw(part, source, found, arguments.out))
         problems += [p._replace(what=f"{part}: {p.what}") for p in problems_of(found)]
-    if "train" in surveys and "val" in surveys:
-        problems += leaks(surveys["train"], surveys["val"])
+    if train := surveys.get("train"):
+        problems += [p for part, found in surveys.items() if part != "train" for p in leaks(train, found, part)]
     grave = [p for p in problems if p.grave]
     for kind, chosen in (("to mend", grave), ("to know", [p for p in problems if not p.grave])):
         if chosen:
@@ -43,7 +45,7 @@ def data_inspect(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -
     print("" if problems else "\nnothing is wrong with it")
     for file in filter(None, files):
         print(f"see {file}")
-    return 2 if grave else 0
+    return 2 if grave or not surveys else 0
 
 
 def data_convert(arguments: argparse.Namespace) -> int:
@@ -61,7 +63,7 @@ def data_convert(arguments: argparse.Namespace) -> int:
     content = writer.content
     counts = f"{len(content['images'])} images, {len(content['annotations'])} objects"
     print(f"{counts}, {len(content['categories'])} classes; in a config:")
-    print(f"jaxseg.data.Coco({str(arguments.folder)!r}, {str(arguments.out)!r})")
+    print(f"jaxseg.data.Coco({str(writer.root)!r}, {str(arguments.out)!r})")
     return 0
 
 
@@ -73,15 +75,18 @@ def _parts(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[dic
             raise JaxsegError(f"unknown arguments {' '.join(overrides)}; only a config has arguments of its own")
         return _files(target, arguments)
     from jaxseg.config import find_config, load_config
+    from jaxseg.data.coco import Coco
 
     prog = f"jaxseg data inspect {arguments.target}"
-    experiment = load_config(find_config(arguments.target), overrides, tiny=arguments.tiny, prog=prog)
+    # Of a config, the classes are its own argument.
+    named = ["--classes", ",".join(arguments.classes)] if arguments.classes else []
+    experiment = load_config(find_config(arguments.target), [*named, *overrides], tiny=arguments.tiny, prog=prog)
     data, problems = experiment.data, []
     for part, source in (("train", data.train), ("val", data.val)):
         inner = source
-        while not hasattr(inner, "annotations") and hasattr(inner, "source"):
+        while not isinstance(inner, Coco) and hasattr(inner, "source"):
             inner = inner.source
-        if hasattr(inner, "annotations") and hasattr(inner, "category_ids") and not hasattr(inner, "segments"):
+        if isinstance(inner, Coco):
             problems += _coco_problems(part, inner.annotations, inner.images)
     return {"train": data.train, "val": data.val}, problems
 
@@ -91,7 +96,6 @@ def _files(target: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any],
     from jaxseg.data.label_folder import label_folder
     from jaxseg.data.labelme import labelme_to_coco
     from jaxseg.data.survey import Problem
-    from jaxseg.data.yolo import yolo_splits, yolo_to_coco
 
     if target.is_file():
         images = arguments.images or next((d for d in (target.parent / "images",) if d.is_dir()), target.parent)
@@ -99,30 +103,54 @@ def _files(target: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any],
     if not target.is_dir():
         raise JaxsegError(f"{target}: no such file; check the path")
     if (target / "data.yaml").is_file():
-        writers = {split: yolo_to_coco(target, split) for split in yolo_splits(target)}
-        return _converted(target, writers, arguments.out)
+        return _yolo(target, arguments.out)
     if (target / "masks").is_dir():
         try:
             source, problems = label_folder(target / "images", target / "masks", arguments.classes)
         except JaxsegError as error:
             return {}, [Problem(f"{target.name}: {error}", "")]
         return {target.name: source}, [p._replace(what=f"{target.name}: {p.what}") for p in problems]
-    if (target / "instances.json").is_file():
-        images, file = target / "images", target / "instances.json"
-        return {target.name: Coco(images, file)}, _coco_problems(target.name, file, images)
-    inner = [d for name in ("train", "val", "test") if (d := target / name).is_dir()]
+    for file, images in ((target / "instances.json", target / "images"), (target / _ROBOFLOW, target)):
+        if file.is_file():
+            return {target.name: Coco(images, file)}, _coco_problems(target.name, file, images)
+    inner = [d for name in _PARTS if (d := target / name).is_dir()]
     if inner:
-        parts = [_files(d, arguments) for d in inner]
-        return {k: v for sources, _ in parts for k, v in sources.items()}, [p for _, found in parts for p in found]
+        sources, problems = {}, []
+        for folder in inner:
+            try:
+                found, wrong = _files(folder, arguments)
+            except JaxsegError as error:  # of this part; the others are looked at all the same
+                found, wrong = {}, [Problem(f"{folder.name}: {error}", "")]
+            sources |= found
+            problems += wrong
+        return sources, problems
     if any(target.rglob("*.json")):
-        return _converted(target, {target.name: labelme_to_coco(target)}, arguments.out)
+        return _converted({target.name: labelme_to_coco(target)}, arguments.out)
     raise JaxsegError(
         f"{target}: expected folders images and masks, images and instances.json, train and val of such, YOLO's "
         "data.yaml, or LabelMe's JSON files; or give a config, or a JSON of COCO's"
     )
 
 
-def _converted(folder: Path, writers: dict[str, Any], out: Path) -> tuple[dict[str, Any], list[Any]]:
+def _yolo(folder: Path, out: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The splits that can be read; a split but ``train`` that is not there is no fault."""
+    from jaxseg.data.survey import Problem
+    from jaxseg.data.yolo import yolo_images, yolo_splits, yolo_to_coco
+
+    writers, problems = {}, []
+    for split in yolo_splits(folder):
+        grave = split == "train"
+        try:
+            yolo_images(folder, split)
+            grave = True
+            writers[split] = yolo_to_coco(folder, split)
+        except JaxsegError as error:
+            problems.append(Problem(f"{split}: {error}", "", (), grave))
+    sources, left_out = _converted(writers, out)
+    return sources, problems + left_out
+
+
+def _converted(writers: dict[str, Any], out: Path) -> tuple[dict[str, Any], list[Any]]:
     """Sources of what was written as COCO's JSON, and what was left out of it."""
     from jaxseg.data.coco import Coco
     from jaxseg.data.survey import Problem
@@ -131,7 +159,7 @@ def _converted(folder: Path, writers: dict[str, Any], out: Path) -> tuple[dict[s
     for part, writer in writers.items():
         file = out / f"{part}.json"
         writer.write(file)
-        sources[part] = Coco(folder, file)
+        sources[part] = Coco(writer.root, file)
         for what, where in writer.left_out.items():
             problems.append(Problem(f"{part}: {len(where)} {what}", "left out", tuple(dict.fromkeys(where)), False))
     return sources, problems
@@ -140,7 +168,10 @@ def _converted(folder: Path, writers: dict[str, Any], out: Path) -> tuple[dict[s
 def _coco_problems(part: str, file: Any, images: Any) -> list[Any]:
     from jaxseg.data.coco_problems import coco_problems
 
-    return [p._replace(what=f"{part}: {p.what}") for p in coco_problems(file, images)]
+    try:
+        return [p._replace(what=f"{part}: {p.what}") for p in coco_problems(file, images)]
+    except JaxsegError:  # no JSON of COCO's: told when its source is looked at
+        return []
 
 
 def _tell(part: str, found: Any, source: Any) -> None:

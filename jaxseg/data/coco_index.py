@@ -5,20 +5,23 @@ import logging
 import math
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxseg.metrics.rle import box_of_rle, decode_rle, polygon_points, polygons_of, to_rle
+from jaxseg.progress import progress
 from jaxseg.types import JaxsegError
 
+_MANY = 30_000  # annotations; so many masks take about two seconds to look at
 AGREE = 0.5  # a box and its mask's box are one object's if their IoU is at least this
 _MOST_NAMED = 5
-_NUMBER, _TEXT = (int,), (str,)
-_IMAGE = {"id": _NUMBER, "file_name": _TEXT, "height": _NUMBER, "width": _NUMBER}
-_CATEGORY = {"id": _NUMBER, "name": _TEXT}
-_OBJECT = {"id": _NUMBER, "image_id": _NUMBER, "category_id": _NUMBER, "bbox": (list,)}
-_CAPTION = {"id": _NUMBER, "image_id": _NUMBER, "caption": _TEXT}
+Fields = dict[str, type]
+_IMAGE: Fields = {"id": int, "file_name": str, "height": int, "width": int}
+_CATEGORY: Fields = {"id": int, "name": str}
+_OBJECT: Fields = {"id": int, "image_id": int, "category_id": int, "bbox": list}
+_CAPTION: Fields = {"id": int, "image_id": int, "caption": str}
 
 
 class Index(NamedTuple):
@@ -45,10 +48,10 @@ def read_index(
     """Read, check and sort a COCO JSON. Arguments and errors as in :class:`jaxseg.data.Coco`."""
     path = os.fspath(file)
     content = load_json(path)
-    captions = any("caption" in a for a in _list(content, "annotations", path)[:1] if isinstance(a, dict))
-    images = _entries(content, "images", _IMAGE, path)
-    annotations = _entries(content, "annotations", _CAPTION if captions else _OBJECT, path)
-    categories = {} if captions else _entries(content, "categories", _CATEGORY, path)
+    wanted = wanted_of(content, path)
+    captions = "categories" not in wanted
+    found = {key: _entries(content, key, fields, path) for key, fields in wanted.items()}
+    images, annotations, categories = (found.get(key, {}) for key in ("images", "annotations", "categories"))
     _check_known(annotations, "image_id", images, path)
     if not captions:
         _check_known(annotations, "category_id", categories, path)
@@ -85,7 +88,8 @@ def load_json(path: str) -> dict[str, Any]:
     return content
 
 
-def _list(content: dict[str, Any], key: str, path: str) -> list[Any]:
+def list_of(content: dict[str, Any], key: str, path: str) -> list[Any]:
+    """One of the JSON's lists. Raises JaxsegError where it has none of that name."""
     if not isinstance(content.get(key), list):
         there = ", ".join(list(content)[:8])
         raise JaxsegError(
@@ -95,19 +99,32 @@ def _list(content: dict[str, Any], key: str, path: str) -> list[Any]:
     return content[key]
 
 
-def _entries(content: dict[str, Any], key: str, wanted: dict[str, tuple[type, ...]], path: str) -> dict[int, Any]:
-    """The entries by id; each must have what is ``wanted``, of its type."""
+def wanted_of(content: dict[str, Any], path: str) -> dict[str, Fields]:
+    """The lists that the JSON must have, and what each of their entries must have; of captions no categories."""
+    first = next(iter(list_of(content, "annotations", path)), None)
+    if isinstance(first, dict) and "caption" in first:
+        return {"images": _IMAGE, "annotations": _CAPTION}
+    return {"images": _IMAGE, "annotations": _OBJECT, "categories": _CATEGORY}
+
+
+def fault_of(entry: Any, fields: Fields) -> str:
+    """What an entry lacks of its ``fields``, in words; "" where nothing."""
+    if not isinstance(entry, dict):
+        return f" is {str(entry)[:60]!r}, expected an object with {', '.join(fields)}"
+    for name, kind in fields.items():
+        if type(entry.get(name)) is not kind:
+            given = f"is {str(entry[name])[:40]!r}" if name in entry else "is missing"
+            panoptic = "; a file of panoptic segments can't be read here" if "segments_info" in entry else ""
+            return f" (id {str(entry.get('id'))[:20]}): {name} {given}, expected {kind.__name__}{panoptic}"
+    return ""
+
+
+def _entries(content: dict[str, Any], key: str, fields: Fields, path: str) -> dict[int, Any]:
+    """The entries by id; none may lack something."""
     found: dict[int, Any] = {}
-    for n, entry in enumerate(_list(content, key, path)):
-        if not isinstance(entry, dict):
-            raise JaxsegError(f"{path}: {key}[{n}] is {str(entry)[:60]!r}, expected an object with {', '.join(wanted)}")
-        for name, types in wanted.items():
-            if type(entry.get(name)) not in types:
-                given = f"is {str(entry[name])[:40]!r}" if name in entry else "is missing"
-                raise JaxsegError(
-                    f"{path}: {key}[{n}] (id {entry.get('id')}): {name} {given}, expected {types[0].__name__}"
-                    + ("; a file of panoptic segments can't be read here" if "segments_info" in entry else "")
-                )
+    for n, entry in enumerate(list_of(content, key, path)):
+        if fault := fault_of(entry, fields):
+            raise JaxsegError(f"{path}: {key}[{n}]{fault}")
         if entry["id"] in found:
             raise JaxsegError(f"{path}: {key}[{n}] has the id {entry['id']} of an earlier one; give each its own")
         found[entry["id"]] = entry
@@ -130,11 +147,11 @@ def _check_files(images: dict[int, Any], folder: pathlib.Path, path: str) -> Non
     there: dict[pathlib.Path, set[str]] = {}
     missing = []
     for image in images.values():
-        if not (0 < image["height"] < 2**24 and 0 < image["width"] < 2**24):
+        if not has_size(image):
             size = f"{str(image['height'])[:20]}x{str(image['width'])[:20]}"
             raise JaxsegError(f"{path}: image {image['id']} has {size} pixels; mend its height and width")
-        name = pathlib.PurePosixPath(image["file_name"].replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or not name.name or ":" in name.parts[0]:
+        name = name_of(image)
+        if name is None:
             raise JaxsegError(
                 f"{path}: image {image['id']}: file_name {image['file_name']!r} leads out of the folder of images; "
                 "give names relative to it"
@@ -152,11 +169,23 @@ def _check_files(images: dict[int, Any], folder: pathlib.Path, path: str) -> Non
         )
 
 
+def has_size(image: dict[str, Any]) -> bool:
+    """Whether an image's height and width can be meant."""
+    return 0 < image["height"] < 2**24 and 0 < image["width"] < 2**24
+
+
+def name_of(image: dict[str, Any]) -> pathlib.PurePosixPath | None:
+    """An image's file, relative to the folder of images; None where its name leads out of it."""
+    name = pathlib.PurePosixPath(image["file_name"].replace("\\", "/"))
+    outside = name.is_absolute() or ".." in name.parts or not name.name or pathlib.PureWindowsPath(name).drive
+    return None if outside else name
+
+
 def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks: bool) -> dict[int, np.ndarray]:
     """xyxy within the image by annotation id, without those that are left out; says what was done."""
     masks = masks and any(a.get("segmentation") for a in annotations.values())
     boxes, flat, outside, replaced = {}, 0, 0, []
-    for a in annotations.values():
+    for a in _shown(annotations, path) if masks else annotations.values():
         image, where = images[a["image_id"]], f"{path}: annotation {a['id']}"
         x, y, w, h = _numbers(a, where)
         x_end, y_end = image["width"], image["height"]
@@ -174,16 +203,40 @@ def _boxes(annotations: dict[int, Any], images: dict[int, Any], path: str, masks
     return boxes
 
 
-def _numbers(a: dict[str, Any], where: str) -> list[float]:
-    """The four of ``bbox``; ``area`` and ``iscrowd`` are looked at too."""
-    numbers = a["bbox"]
+def _shown(annotations: dict[int, Any], path: str) -> Iterator[dict[str, Any]]:
+    """The annotations; where to compare them with their masks takes more than two seconds, with a bar."""
+    if len(annotations) < _MANY:
+        yield from annotations.values()
+        return
+    with progress(f"boxes of {os.path.basename(path)}", len(annotations), "objects") as show:
+        for done, a in enumerate(annotations.values(), 1):
+            yield a
+            if done % 1000 == 0 or done == len(annotations):
+                show(done)
+
+
+def is_box(numbers: list[Any]) -> bool:
+    """Whether this is x, y, width and height, with sides from 0."""
     # Plain Python: for four numbers it is several times as fast as numpy, and there may be a million boxes.
-    if len(numbers) != 4 or not all(type(v) in (int, float) and abs(v) < 1e9 for v in numbers) or min(numbers[2:]) < 0:
-        raise JaxsegError(f"{where}: bbox is {str(a['bbox'])[:60]}, expected [x, y, width, height] with sides from 0")
+    sound = len(numbers) == 4 and all(type(v) in (int, float) and abs(v) < 1e9 for v in numbers)
+    return sound and min(numbers[2:]) >= 0
+
+
+def odd_number(a: dict[str, Any]) -> str:
+    """Which of ``area`` and ``iscrowd`` is there and no number from 0; "" where neither."""
     for key, types in (("area", (int, float)), ("iscrowd", (int, bool))):
         if key in a and (type(a[key]) not in types or not 0 <= a[key] < math.inf):
-            raise JaxsegError(f"{where}: {key} is {str(a[key])[:40]!r}, expected a number from 0")
-    return numbers
+            return key
+    return ""
+
+
+def _numbers(a: dict[str, Any], where: str) -> list[float]:
+    """The four of ``bbox``; ``area`` and ``iscrowd`` are looked at too."""
+    if not is_box(a["bbox"]):
+        raise JaxsegError(f"{where}: bbox is {str(a['bbox'])[:60]}, expected [x, y, width, height] with sides from 0")
+    if key := odd_number(a):
+        raise JaxsegError(f"{where}: {key} is {str(a[key])[:40]!r}, expected a number from 0")
+    return a["bbox"]
 
 
 def _box_of_mask(box: np.ndarray, segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray | None:

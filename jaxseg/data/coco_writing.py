@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,26 +15,29 @@ Part = np.ndarray | tuple[np.ndarray, tuple[int, int]]
 
 
 class CocoWriter:
-    """``content`` grows as images and annotations are added; ``left_out`` says in words what could not be."""
+    """``content`` grows as images and annotations are added; ``left_out`` says in words what could not be.
 
-    def __init__(self, names: Sequence[str]) -> None:
+    Categories have the ids 1, 2, ... in the order of ``names``; file names are relative to ``root``.
+    """
+
+    def __init__(self, names: Sequence[str], root: pathlib.Path) -> None:
         categories = [{"id": k + 1, "name": name} for k, name in enumerate(names)]
         self.content: dict[str, Any] = {"images": [], "annotations": [], "categories": categories}
         self.left_out: dict[str, list[str]] = {}
-        self._ids = {name: k + 1 for k, name in enumerate(names)}
+        self.root = root
 
     def leave_out(self, what: str, file: str) -> None:
         """Note one thing that is left out of a file."""
         self.left_out.setdefault(what, []).append(file)
 
-    def image(self, file_name: str, size: tuple[int, int]) -> int:
-        """Add an image of (H, W); gives its id."""
+    def image(self, path: pathlib.Path, size: tuple[int, int]) -> int:
+        """Add an image of (H, W), a file in ``root`` or below it; gives its id."""
         number = len(self.content["images"]) + 1
-        name = pathlib.PurePath(file_name).as_posix()
+        name = pathlib.PurePath(os.path.relpath(path, self.root)).as_posix()
         self.content["images"].append({"id": number, "file_name": name, "height": size[0], "width": size[1]})
         return number
 
-    def annotation(self, image: int, name: str, parts: Sequence[Part], size: tuple[int, int], where: str) -> None:
+    def annotation(self, image: int, category: int, parts: Sequence[Part], size: tuple[int, int], where: str) -> None:
         """Add an object that is all of ``parts``: as polygons, or where one is a bitmap as run lengths."""
         coco_mask = _coco_mask()
 
@@ -53,14 +56,14 @@ class CocoWriter:
         if not area:
             self.leave_out("objects without a pixel in their image", where)
             return
-        entry = {"image_id": image, "category_id": self._ids[name], "iscrowd": 0, "area": area}
+        entry = {"image_id": image, "category_id": category, "iscrowd": 0, "area": area}
         entry |= {"bbox": coco_mask.toBbox(rle).tolist(), "segmentation": segmentation}
         self.content["annotations"].append({"id": len(self.content["annotations"]) + 1, **entry})
 
-    def box(self, image: int, name: str, box: Any) -> None:
+    def box(self, image: int, category: int, box: Any) -> None:
         """Add an object of which nothing is known but its box xyxy."""
         x1, y1, x2, y2 = (round(float(v), 2) for v in box)
-        entry = {"image_id": image, "category_id": self._ids[name], "iscrowd": 0, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        entry = {"image_id": image, "category_id": category, "iscrowd": 0, "bbox": [x1, y1, x2 - x1, y2 - y1]}
         entry["area"] = (x2 - x1) * (y2 - y1)
         self.content["annotations"].append({"id": len(self.content["annotations"]) + 1, **entry})
 
@@ -71,6 +74,12 @@ class CocoWriter:
         partial = path.with_name(path.name + ".tmp")
         partial.write_text(json.dumps(self.content))
         partial.replace(path)
+
+
+def common_root(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> pathlib.Path:
+    """``folder`` where all ``files`` are in it or below it, else the nearest folder that holds both."""
+    whole = os.path.commonpath([os.path.abspath(path) for path in (folder, *files)])
+    return folder if whole == os.path.abspath(folder) else pathlib.Path(whole)
 
 
 def _inside(bitmap: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:

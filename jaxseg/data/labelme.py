@@ -12,12 +12,13 @@ import json
 import math
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg.data.coco_writing import CocoWriter
+from jaxseg.data.coco_writing import CocoWriter, common_root
 from jaxseg.data.images import read_mask, size_of
+from jaxseg.progress import progress
 from jaxseg.types import JaxsegError
 
 _NO_CLASS = ("__ignore__", "_background_")  # of labelme's own examples
@@ -25,7 +26,7 @@ _NO_CLASS = ("__ignore__", "_background_")  # of labelme's own examples
 
 def labelme_to_coco(folder: str | os.PathLike) -> CocoWriter:
     """The JSON files in ``folder`` and below it as a COCO dictionary (``content``), with file names relative to
-    ``folder``, and what was ``left_out``, in words.
+    ``root`` (``folder``, unless images lie outside of it), and what was ``left_out``, in words.
 
     Raises:
         JaxsegError: no such folder, none of LabelMe's files in it, a damaged one, or a label that is no word.
@@ -33,27 +34,51 @@ def labelme_to_coco(folder: str | os.PathLike) -> CocoWriter:
     root = pathlib.Path(folder)
     if not root.is_dir():
         raise JaxsegError(f"{root}: no such folder of LabelMe's files; check the path")
-    contents = {path: content for path in sorted(root.rglob("*.json")) if (content := _read(path)) is not None}
-    if not contents:
+    paths, marked, left_out = sorted(root.rglob("*.json")), [], {}
+    with progress(f"reading {root.name}", len(paths), "files") as show:
+        for done, path in enumerate(paths, 1):
+            content = _read(path)
+            if content is not None:
+                marked.append(_marked(path, content, left_out))
+            show(done)
+    if not marked:
         raise JaxsegError(f"{root}: holds none of LabelMe's files; expected NAME.json with shapes beside each image")
-    labels = {s["label"] for content in contents.values() for s in content["shapes"]}
-    writer = CocoWriter(sorted(labels.difference(_NO_CLASS)))
-    for path, content in contents.items():
-        image = path.parent / content["imagePath"].replace("\\", "/")
-        if not image.is_file():
-            image = path.parent / image.name
-        if not image.is_file():
-            writer.leave_out("files whose image is not there", path.name)
-            continue
-        size = size_of(image)
-        told = content.get("imageHeight"), content.get("imageWidth")
-        if None not in told and told != size:
-            text = f"{path}: is of an image of {told[0]}x{told[1]} pixels, {image.name} has {size[0]}x{size[1]}"
-            raise JaxsegError(f"{text} (height x width); give the image that the shapes were drawn on")
-        number = writer.image(os.path.relpath(image, root), size)
-        for label, parts in _objects(content["shapes"], path, writer):
-            writer.annotation(number, label, parts, size, str(path))
+    found = [one for one in marked if one is not None]
+    names = sorted({label for one in found for label, _ in one.objects})
+    writer = CocoWriter(names, common_root(root, (one.image for one in found)))
+    writer.left_out |= left_out
+    with progress(f"objects of {root.name}", len(found), "images") as show:
+        for done, (path, image, size, objects) in enumerate(found, 1):
+            number = writer.image(image, size)
+            for label, parts in objects:
+                writer.annotation(number, names.index(label) + 1, parts, size, str(path))
+            show(done)
     return writer
+
+
+class _Marked(NamedTuple):
+    """A JSON, its image and that image's (H, W), and label and parts of each object."""
+
+    path: pathlib.Path
+    image: pathlib.Path
+    size: tuple[int, int]
+    objects: list[tuple[str, list[Any]]]
+
+
+def _marked(path: pathlib.Path, content: dict[str, Any], left_out: dict[str, list[str]]) -> _Marked | None:
+    """What a JSON tells of its image; None where that is not there."""
+    image = path.parent / content["imagePath"].replace("\\", "/")
+    if not image.is_file():
+        image = path.parent / image.name
+    if not image.is_file():
+        left_out.setdefault("files whose image is not there", []).append(path.name)
+        return None
+    size = size_of(image)
+    told = content.get("imageHeight"), content.get("imageWidth")
+    if None not in told and told != size:
+        text = f"{path}: is of an image of {told[0]}x{told[1]} pixels, {image.name} has {size[0]}x{size[1]}"
+        raise JaxsegError(f"{text} (height x width); give the image that the shapes were drawn on")
+    return _Marked(path, image, size, _objects(content["shapes"], path, left_out))
 
 
 def _read(path: pathlib.Path) -> dict[str, Any] | None:
@@ -62,6 +87,8 @@ def _read(path: pathlib.Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise JaxsegError(f"{path}: not a JSON file ({str(error)[:80]}); save it again, or move it away") from error
+    if isinstance(content, dict):
+        content.pop("imageData", None)  # the whole picture again
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         return None
     wrong = [] if isinstance(content.get("imagePath"), str) else ["imagePath"]
@@ -75,17 +102,20 @@ def _read(path: pathlib.Path) -> dict[str, Any] | None:
     return content
 
 
-def _objects(shapes: list[dict[str, Any]], path: pathlib.Path, writer: CocoWriter) -> list[tuple[str, list[Any]]]:
+def _objects(
+    shapes: list[dict[str, Any]], path: pathlib.Path, left_out: dict[str, list[str]]
+) -> list[tuple[str, list[Any]]]:
     """Label and parts of each object: shapes of one label and group together, all others alone."""
     found: dict[Any, tuple[str, list[Any]]] = {}
     for n, shape in enumerate(shapes):
         label, group = shape["label"], shape.get("group_id")
         if label in _NO_CLASS:
-            writer.leave_out(f"shapes labelled {label}", path.name)
+            left_out.setdefault(f"shapes labelled {label}", []).append(path.name)
             continue
         part = _part(shape, f"{path}: shapes[{n}] ({label})")
         if part is None:
-            writer.leave_out(f"shapes of kind {shape.get('shape_type')} or of too few points", path.name)
+            what = f"shapes of kind {shape.get('shape_type')} or of too few points"
+            left_out.setdefault(what, []).append(path.name)
             continue
         found.setdefault(n if group is None else (label, group), (label, []))[1].append(part)
     return list(found.values())

@@ -7,14 +7,32 @@ from typing import Any
 import numpy as np
 
 from jaxseg.data.coco import coco_truth
+from jaxseg.data.panoptic import panoptic_truth
 from jaxseg.data.transforms import sizes_of
 from jaxseg.metrics import Truth
+from jaxseg.metrics.panoptic import Panoptic
 from jaxseg.types import JaxsegError
+
+# What a source knows beside its samples; it is true of some of them too, unlike `image_ids` or `files`.
+_SHARED = (
+    *("classes", "things", "stuff", "palette", "category_ids", "class_of", "keypoint_names", "flip_pairs"),
+    *("has_masks", "words", "vocabulary"),
+)
+
+
+class _OfSource:
+    source: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _SHARED:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        return getattr(self.source, name)
 
 
 @dataclasses.dataclass(frozen=True)
-class Subset:
-    """The samples of ``source`` at ``indices``, in that order."""
+class Subset(_OfSource):
+    """The samples of ``source`` at ``indices``, in that order; with the source's ``classes``, ``things``, ``palette``,
+    ``category_ids`` and the like."""
 
     source: Any
     indices: tuple[int, ...]
@@ -26,18 +44,6 @@ class Subset:
         return self.source[self.indices[index]]
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.source.classes
-
-    @property
-    def things(self) -> tuple[str, ...]:
-        return self.source.things
-
-    @property
-    def palette(self) -> np.ndarray:
-        return self.source.palette
-
-    @property
     def sizes(self) -> np.ndarray:
         return sizes_of(self.source)[list(self.indices)]
 
@@ -46,10 +52,14 @@ class Subset:
         truth = coco_truth(self.source)
         return truth._replace(image_ids=tuple(truth.image_ids[i] for i in self.indices))
 
+    def panoptic(self, index: int) -> Panoptic:
+        """The source's truth of one of these samples."""
+        return panoptic_truth(self.source, self.indices[index])
+
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """One of the two parts of :func:`split`, drawn when first asked for a sample."""
+class Part(_OfSource):
+    """One of the two parts of :func:`split`, drawn when first asked for a sample; else a :class:`Subset`."""
 
     source: Any
     fraction: float
@@ -72,24 +82,16 @@ class Part:
         return self.samples[index]
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.source.classes
-
-    @property
-    def things(self) -> tuple[str, ...]:
-        return self.source.things
-
-    @property
-    def palette(self) -> np.ndarray:
-        return self.source.palette
-
-    @property
     def sizes(self) -> np.ndarray:
         return self.samples.sizes
 
     def truth(self) -> Truth:
         """The source's, of these samples."""
         return self.samples.truth()
+
+    def panoptic(self, index: int) -> Panoptic:
+        """The source's truth of one of these samples."""
+        return self.samples.panoptic(index)
 
 
 def split(source: Any, fraction: float, *, seed: int = 0) -> tuple[Part, Part]:

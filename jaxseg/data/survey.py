@@ -156,13 +156,13 @@ def problems_of(found: Survey) -> list[Problem]:
     return problems
 
 
-def leaks(train: Survey, val: Survey) -> list[Problem]:
-    """Images that are both learnt from and judged by."""
+def leaks(train: Survey, val: Survey, part: str = "val") -> list[Problem]:
+    """Images that are both learnt from and, in the ``part`` of that name, judged by."""
     learnt = {s.digest: s.name for s in train.read}
     both = [f"{s.name} = {learnt[s.digest]}" for s in val.read if s.digest in learnt]
     if not both:
         return []
-    text = f"{len(both)} of {len(val.seen)} validation images are among the training images too"
+    text = f"{len(both)} of {len(val.seen)} {part} images are among the training images too"
     return [Problem(text, "take them out of one of the two, or scores will be too good", tuple(both), False)]
 
 
@@ -189,16 +189,18 @@ def class_counts(found: Survey) -> list[tuple[str, int, int, int]]:
 
 def _unreadable(failed: Sequence[Seen]) -> list[Problem]:
     """Errors that differ only in names and numbers as one problem, told as the first of them."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[Seen]] = {}
     for s in failed:
         kind = re.sub(r"\S*[/\\]\S*|\S+\.\w{2,4}\b|\d+(\.\d+)?", "#", s.error)
-        groups.setdefault(kind, []).append(s.error)
+        groups.setdefault(re.sub("#(, #)+", "#", kind), []).append(s)
     problems = []
-    for errors in groups.values():
-        first, _, rest = errors[0].partition(": ")
-        more = tuple(e.partition(": ")[0] for e in errors)
-        text = f"{first}: {rest}" if len(errors) == 1 else f"{len(errors)} samples can't be used"
-        problems.append(Problem(text, "") if len(errors) == 1 else Problem(text, rest, more))
+    for alike in groups.values():
+        if len(alike) == 1:
+            problems.append(Problem(alike[0].error, ""))
+            continue
+        # An error begins with its file; where one has none, the sample's place stands for it.
+        files, texts = zip(*(s.error.split(": ", 1) if ": " in s.error else (s.name, s.error) for s in alike))
+        problems.append(Problem(f"{len(alike)} samples can't be used", texts[0], files))
     return problems
 
 

@@ -63,7 +63,7 @@ def check_labels(
             values found, the accepted ones and the likely mend.
     """
     array = np.asarray(labels)
-    name = f"the label map {where}" if where else "the label map"
+    name = f"{where}: the label map" if where else "the label map"
     if array.ndim in (3, 4) and array.shape[-1] in (3, 4):
         raise JaxsegError(
             f"{name} has shape {array.shape}: a colour picture, where one class number per pixel was "

@@ -17,6 +17,7 @@ from jaxseg import names
 from jaxseg.data import write_png
 from jaxseg.data.images import png_bytes
 from jaxseg.data.panoptic import colours_of_ids
+from jaxseg.data.prepare import DATA_SETS, prepare
 from jaxseg.viz import default_palette
 from tests.servers import running
 
@@ -64,6 +65,12 @@ def at(server, folder, data_set):
         )
 
     return data_set._replace(archives={s: tuple(map(moved, group)) for s, group in data_set.archives.items()})
+
+
+def prepared(published, name, root, *splits, **options):
+    """Prepare the data set of that name from the server of ``published``."""
+    server, folder, _ = published
+    assert all(prepare(at(server, folder, DATA_SETS[name]), splits, data_dir=root, **options).values())
 
 
 def photograph(kind="RGB", size=(40, 52)):

@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from jaxseg import progress
 from jaxseg.data import (
     Augment,
     Coco,
@@ -20,6 +21,7 @@ from jaxseg.data import (
     Resize,
     Shapes,
     Subset,
+    coco_index,
     coco_instances,
     coco_truth,
     split,
@@ -249,6 +251,20 @@ def test_what_is_refused(folder, case):
     with pytest.raises(JaxsegError, match=message) as error:
         [coco[i] for i in range(len(coco))]
     assert "instances.json" in str(error.value)
+
+
+def test_a_colon_in_a_file_s_name(folder):
+    value, name = content(), "2020-01-01T12:30.png"
+    value["images"][0]["file_name"] = name
+    (folder / "images" / "b.png").rename(folder / "images" / name)
+    assert source(folder, value)[0]["name"] == str(folder / "images" / name)
+
+
+def test_many_masks_are_looked_at_with_a_line_now_and_then(folder, monkeypatch, capsys):
+    monkeypatch.setattr(coco_index, "_MANY", 3)
+    monkeypatch.setattr(progress, "QUIET", 0.0)
+    assert len(source(folder)) == 3
+    assert "boxes of instances.json: 3 of 3 objects" in capsys.readouterr().err
 
 
 ODD = (None, True, -1, 3.5, float("inf"), 10**30, "", "x", "1", [], [[]], [None], {}, [[1, 2], "a"], {"a": 1})

@@ -143,7 +143,7 @@ def yolo(folder, lines, about="train: ../train/images\nval: valid/images\nnc: 2\
 def test_yolo_outlines(tmp_path, capsys):
     outline = " ".join(f"{x / WIDTH:.6f} {y / HEIGHT:.6f}" for x, y in OUTLINE)
     yolo(tmp_path, [f"1 {outline}", "", "0 0.5 0.5 0.2 0.1", "0 0.9 0.1 1.02 0.1 1.02 0.4"])
-    assert list(yolo_splits(tmp_path)) == ["train", "val"]
+    assert yolo_splits(tmp_path) == ["train", "val"]
     assert cli.main(["data", "convert", "yolo", str(tmp_path), str(tmp_path / "a.json"), "--split", "val"]) == 0
     out = capsys.readouterr().out
     assert "left out 1 boxes, since others have outlines (0.png)" in out
@@ -181,6 +181,7 @@ def test_yolo_boxes_and_images_turned_by_their_exif(tmp_path):
         (["0 12 30 40 30 40 50"], r"numbers up to 50; expected parts of the image's sides"),
         (["cat 0.5 0.5 0.2 0.1"], r"expected a class and an outline"),
         (["0 0.5 nan 0.2 0.1"], r"expected a class and an outline"),
+        (["0 0.5 0.5 0.2 -0.1"], r"line 1: '0 0.5 0.5 0.2 -0.1' has a side below 0"),
     ],
 )
 def test_yolo_refused(tmp_path, lines, said):
@@ -189,15 +190,78 @@ def test_yolo_refused(tmp_path, lines, said):
         yolo_to_coco(tmp_path)
 
 
-def test_yolo_without_what_it_needs(tmp_path):
-    with pytest.raises(JaxsegError, match="data.yaml: no such file"):
-        yolo_splits(tmp_path)
-    (tmp_path / "data.yaml").write_text("train: images\nnames: []\n")
-    with pytest.raises(JaxsegError, match="expected train, val and names"):
-        yolo_splits(tmp_path)
-    (tmp_path / "data.yaml").write_text("train: images\nnames: [a]\n")
-    with pytest.raises(JaxsegError, match="images is not in"):
-        yolo_splits(tmp_path)
-    (tmp_path / "images").mkdir()
-    with pytest.raises(JaxsegError, match="no images in images"):
-        yolo_splits(tmp_path)
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        (None, "data.yaml: no such file"),
+        ("train: images\nnames: []\n", "expected train, val and names"),
+        ("train: images\nnames: cat\n", "names is cat; expected"),
+        ("train: images\nnames: {1: cat, 2: dog}\n", "names has the keys 1, 2; they count from 0, without gaps"),
+        ("train: images\nnames: [a]\nkpt_shape: [17, 3]\n", "has kpt_shape: keypoints are not read"),
+        ("train: [images\n", "data.yaml: no YAML"),
+        (b"train: images\nnames: [\xe9]\n", r"data.yaml: is not in UTF-8 \(.*, byte 22\)"),
+        ("train: none\nnames: [a]\n", "train: none is not in"),
+        ("train: empty\nnames: [a]\n", "train: no images in empty"),
+        ("train: images\nnames: [a]\n", r"none of 1 images has a file of labels; .* as .*labels/0.txt"),
+        ("test:\nnames: [a]\n", "names none of train, val, test"),
+        ("val: images\nnames: [a]\n", "names no 'train'; it has val"),
+    ],
+)
+def test_yolo_without_what_it_needs(tmp_path, about, said):
+    write_images(tmp_path / "images", 1)
+    (tmp_path / "empty").mkdir()
+    if about is not None:
+        (tmp_path / "data.yaml").write_bytes(about if isinstance(about, bytes) else about.encode())
+    with pytest.raises(JaxsegError, match=said):
+        yolo_to_coco(tmp_path)
+
+
+def test_yolo_outlines_are_cut_off_where_the_image_ends(tmp_path):
+    points = [[-20.0, 20.0], [26.0, -12.0], [60.0, 55.0]]
+    yolo(tmp_path, ["0 " + " ".join(f"{x / WIDTH:.6f} {y / HEIGHT:.6f}" for x, y in points)])
+    writer = yolo_to_coco(tmp_path)
+    writer.write(tmp_path / "a.json")
+    instances = Coco(writer.root, tmp_path / "a.json")[0]["instances"]
+    assert iou(instances["masks"][0], drawn(points)) > 0.98
+    np.testing.assert_array_equal(instances["boxes"], instances["masks"].boxes())
+
+
+def test_yolo_names_stay_as_they_are_written(tmp_path):
+    yolo(tmp_path, ["1 0.5 0.5 0.2 0.2", "3 0.5 0.5 0.4 0.4"], "train: train/images\nnames: [no, 1.0, 007, 1.0]\n")
+    writer = yolo_to_coco(tmp_path)
+    assert [c["name"] for c in writer.content["categories"]] == ["no", "1.0", "007", "1.0"]
+    assert [a["category_id"] for a in writer.content["annotations"]] == [2, 4]
+
+
+def test_files_of_windows(tmp_path):
+    yolo(tmp_path, ["0 0.5 0.5 0.2 0.2"], "\ufefftrain: list.txt\nnames: [cat]\n")
+    (tmp_path / "list.txt").write_text("\ufefftrain\\images\\0.png\r\n.\\train\\images\\1.png\r\n")
+    (tmp_path / "train" / "labels" / "1.txt").write_text("\ufeff0 0.5 0.5 0.2 0.2\n")
+    writer = yolo_to_coco(tmp_path)
+    assert [image["file_name"] for image in writer.content["images"]] == ["train/images/0.png", "train/images/1.png"]
+    assert len(writer.content["annotations"]) == 2
+
+
+def test_images_beside_the_folder(tmp_path, capsys):
+    write_images(tmp_path / "images", 1)
+    for name in ("marked", "set"):
+        (tmp_path / name).mkdir()
+    labelme(tmp_path / "marked", "0", [shape("cat", "polygon", OUTLINE)], imagePath="../images/0.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "0.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "set" / "data.yaml").write_text("path: ..\ntrain: images\nnames: [cat]\n")
+    for kind, folder in (("labelme", "marked"), ("yolo", "set")):
+        file = tmp_path / f"{kind}.json"
+        assert cli.main(["data", "convert", kind, str(tmp_path / folder), str(file)]) == 0
+        assert f"jaxseg.data.Coco({str(tmp_path)!r}, {str(file)!r})" in capsys.readouterr().out
+        coco = Coco(tmp_path, file)
+        assert coco.classes == ("cat",)
+        assert len(coco[0]["instances"]["boxes"]) == 1
+
+
+def test_labelme_classes_are_those_of_objects(tmp_path):
+    write_images(tmp_path, 1)
+    shapes = [shape("cat", "polygon", OUTLINE), shape("nose", "point", [[3, 3]])]
+    labelme(tmp_path, "0", shapes, imageData="A" * 1000)
+    labelme(tmp_path, "1", [shape("dog", "polygon", OUTLINE)])  # no such image
+    assert [c["name"] for c in labelme_to_coco(tmp_path).content["categories"]] == ["cat"]

@@ -138,7 +138,7 @@ def test_to_labels_with_negative_and_wide_values():
     ],
 )
 def test_check_labels_tells_values_and_mend(labels, said):
-    with pytest.raises(JaxsegError, match=r"label map m\.png") as error:
+    with pytest.raises(JaxsegError, match=r"m\.png: the label map") as error:
         check_labels(labels, 2, where="m.png")
     assert said in str(error.value)
     check_labels(np.array([[0, 1, 255]]), 2)

@@ -38,7 +38,7 @@ def test_counts_are_numpys():
         objects = sum(int((s["instances"]["classes"] == thing).sum()) for s in samples)
         images = sum(bool((s["label"] == k).any() or (s["instances"]["classes"] == thing).any()) for s in samples)
         assert counts[name] == [pixels, objects, images]
-    assert leaks(found, found)[0].what == "6 of 6 validation images are among the training images too"
+    assert leaks(found, found)[0].what == "6 of 6 val images are among the training images too"
     assert not leaks(found, survey(Shapes("val", length=6)))
     assert not [p for p in problems_of(found) if p.grave]
 
@@ -74,11 +74,22 @@ def test_what_is_wrong_with_masks(tmp_path, capsys):
     assert "3.png: damaged or truncated" in wrong
     assert "1 image wholly void" in known
     assert "2 images have the same pixels as another" in known
-    assert "5 images, 3 can be read" not in out
+    assert "d: 7 images, 4 can be read" in out
     code, out = inspect(capsys, folder, tmp_path, "--classes", "a", "--most", "1")
     assert code == 2
     assert "d: 1 of 7 images, 0 can be read" in out
     assert "holds the values [0, 1], expected 0..0" in out
+
+
+def test_labels_out_of_range_are_told_once_with_their_files(tmp_path, capsys):
+    masks(tmp_path / "d", [block([0, 1, 2]), block([0, 2]), block([0, 1]), block([0, 1, 2])])
+    code, out = inspect(capsys, tmp_path / "d", tmp_path, "--classes", "a,b")
+    assert code == 2
+    (line,) = [line for line in out.splitlines() if line.startswith("  - d: ")]
+    files = [str(tmp_path / "d" / "masks" / f"{n}.png") for n in (0, 1)]
+    assert line.startswith(f"  - d: 3 samples can't be used ({files[0]}, {files[1]}, ")
+    assert line.count("the label map holds") == 1
+    assert "Classes count from 0" in line
 
 
 def test_black_and_white_masks_leaks_and_suffixes(tmp_path, capsys):
@@ -92,7 +103,7 @@ def test_black_and_white_masks_leaks_and_suffixes(tmp_path, capsys):
     code, out = inspect(capsys, tmp_path / "d", tmp_path)
     assert code == 2
     assert "train: the masks hold 0 and 255 only, black and white (0.png, 1.png, 2.png): divide them by 255" in out
-    assert "1 of 3 validation images are among the training images too" in out
+    assert "1 of 3 val images are among the training images too" in out
     assert re.search(r"white +5.77 %", out)
     (tmp_path / "d" / "train" / "masks" / "1.png").unlink()
     code, out = inspect(capsys, tmp_path / "d", tmp_path)
@@ -153,7 +164,7 @@ def test_configs_yolo_and_labelme(tmp_path, capsys):
     code, out = inspect(capsys, "panoptic_fpn_shapes", tmp_path, "--tiny")
     assert code == 0
     assert "train: 32 images" in out
-    assert "nothing is wrong with it" in out or "to know" in out
+    assert "nothing is wrong with it" in out
     yolo(tmp_path / "y", ["1 0.1 0.1 0.5 0.1 0.5 0.5", "0 0.5 0.5 0.2 0.1"])
     code, out = inspect(capsys, tmp_path / "y", tmp_path)
     assert code == 0
@@ -169,6 +180,80 @@ def test_configs_yolo_and_labelme(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     code = cli.main(["data", "inspect", str(tmp_path / "empty")])
     assert (code, "expected folders images and masks" in capsys.readouterr().err) == (2, True)
+
+
+def test_the_classes_of_a_config_are_its_own_argument(tmp_path, capsys):
+    for part in ("train", "val"):
+        masks(tmp_path / "d" / part, [block([0, 1]), block([0, 1]), block([1, 0])])
+        coco(tmp_path / "c" / part)
+    options = ("--root", str(tmp_path / "d"), "--classes", "road, house")
+    code, out = inspect(capsys, "semantic_folder", tmp_path, *options)
+    assert code == 0
+    assert len(re.findall(r"house +\d+", out)) == 2
+    options = ("--root", str(tmp_path / "c"), "--classes", "cat")
+    code, out = inspect(capsys, "detector_coco", tmp_path, *options)
+    assert code == 0
+    assert len(re.findall(r"cat +- +1 +1", out)) == 2
+    code, out = inspect(capsys, "detector_coco", tmp_path, "--root", str(tmp_path / "c"), "--classes", "dog")
+    assert code == 2
+    assert "has the categories cat, and not dog" in out
+
+
+def test_all_that_is_wrong_with_a_config_s_coco_file(tmp_path, capsys):
+    for part in ("train", "val"):
+        coco(tmp_path / part, more=[{"id": 2, "image_id": 7}, {"id": 3, "category_id": 9}])
+    code, out = inspect(capsys, "detector_coco", tmp_path, "--root", str(tmp_path), "--classes", "cat")
+    assert code == 2
+    for part in ("train", "val"):
+        assert f"{part}: 1 annotations of images that are not listed (2)" in out
+        assert f"{part}: 1 annotations of categories that are not listed (3)" in out
+
+
+def test_a_part_that_is_not_there_hides_no_other(tmp_path, capsys):
+    about = "train: train/images\nval: nowhere\ntest:\nnames: [cat, dog]\n"
+    yolo(tmp_path / "y", ["0 0.5 0.5 0.2 0.1"], about)
+    code, out = inspect(capsys, tmp_path / "y", tmp_path)
+    assert code == 0
+    assert "train: 2 images, 2 can be read" in out
+    assert "val: nowhere is not in" in out.split("to know:")[1]
+    (tmp_path / "y" / "data.yaml").write_text(about.replace("nowhere", "valid/images"))
+    (tmp_path / "y" / "valid" / "labels" / "0.txt").write_text("7 0.5 0.5 0.2 0.1\n")
+    code, out = inspect(capsys, tmp_path / "y", tmp_path)
+    assert code == 2
+    assert "train: 2 images, 2 can be read" in out
+    assert "is of class 7" in out.split("to mend:")[1].split("to know:")[0]
+    masks(tmp_path / "d" / "train", [block([0, 1])] * 3)
+    (tmp_path / "d" / "val").mkdir()
+    code, out = inspect(capsys, tmp_path / "d", tmp_path)
+    assert code == 2
+    assert "train: 3 images, 3 can be read" in out
+    assert "val: " in out.split("to mend:")[1]
+    (tmp_path / "y" / "data.yaml").write_text("val: nowhere\nnames: [cat]\n")
+    assert inspect(capsys, tmp_path / "y", tmp_path)[0] == 2  # nothing could be looked at
+
+
+def test_parts_as_others_name_them_and_what_they_share(tmp_path, capsys):
+    for part in ("train", "valid", "test"):
+        file = coco(tmp_path / part)
+        for n in range(3):
+            (file.parent / "images" / f"{n}.png").rename(file.parent / f"{n}.png")
+        file.rename(file.with_name("_annotations.coco.json"))
+    for part, n in (("valid", 0), ("test", 1)):
+        (tmp_path / part / f"{n}.png").write_bytes((tmp_path / "train" / f"{n}.png").read_bytes())
+    code, out = inspect(capsys, tmp_path, tmp_path)
+    assert code == 0
+    for part in ("train", "valid", "test"):
+        assert f"{part}: 3 images, 3 can be read" in out
+    assert "1 of 3 valid images are among the training images too" in out
+    assert "1 of 3 test images are among the training images too" in out
+
+
+@pytest.mark.parametrize("most", ["0", "-1", "many"])
+def test_how_many_are_looked_at_is_a_number_from_one(tmp_path, capsys, most):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["data", "inspect", str(tmp_path), f"--most={most}"])
+    assert ended.value.code == 2
+    assert f"'{most}': give a number from 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("target", ["no_such_config", "nowhere.json"])

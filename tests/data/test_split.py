@@ -1,8 +1,12 @@
 """Splits: nothing is in both parts, nothing is lost, and nothing is read before it is asked for."""
 
+import copy
+import pickle
+
+import numpy as np
 import pytest
 
-from jaxseg.data import Folder, Shapes, split
+from jaxseg.data import Folder, Shapes, Subset, WithBackground, panoptic_truth, split
 from jaxseg.types import JaxsegError
 
 
@@ -25,6 +29,24 @@ def test_files_are_looked_for_when_a_sample_is_asked_for(tmp_path):
     assert rest.palette.shape == (2, 3)
     with pytest.raises(JaxsegError, match="no such folder of images"):
         first[0]
+
+
+@pytest.mark.parametrize("source", [Shapes(length=6), WithBackground(Shapes(length=6))])
+def test_parts_know_what_their_source_knows_of_its_classes(source):
+    for part, indices in (
+        (Subset(source, (4, 1)), (4, 1)),
+        (split(source, 0.5)[1], split(source, 0.5)[1].samples.indices),
+    ):
+        for twin in (part, copy.deepcopy(part), pickle.loads(pickle.dumps(part))):
+            assert (twin.classes, twin.things, twin.stuff) == (source.classes, source.things, source.stuff)
+            np.testing.assert_array_equal(twin.palette, source.palette)
+            assert getattr(twin, "keypoint_names", None) == getattr(source, "keypoint_names", None)
+            assert not hasattr(twin, "image_ids")
+            assert len(twin.sizes) == len(indices)
+            for n, place in enumerate(indices):
+                ours, theirs = panoptic_truth(twin, n), panoptic_truth(source, place)
+                np.testing.assert_array_equal(ours.ids, theirs.ids)
+                assert (ours.classes, ours.crowd) == (theirs.classes, theirs.crowd)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.01, 1.0, 2.0])

@@ -54,7 +54,7 @@ def test_good_maps_pass():
         (np.zeros((5, 5, 3), np.uint8), {}, "colour picture.*palette"),
         (np.zeros((5, 5)), {}, "float64, expected integers"),
         (np.zeros(5, np.uint8), {}, r"shape \(5,\), expected \[H, W\]"),
-        (np.array([[9, 9]]), {"where": "cat.png"}, "the label map cat.png holds"),
+        (np.array([[9, 9]]), {"where": "cat.png"}, "cat.png: the label map holds"),
     ],
 )
 def test_bad_maps_are_refused_by_name_and_with_a_mend(labels, options, message):

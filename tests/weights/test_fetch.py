@@ -18,11 +18,14 @@ DATA = np.random.default_rng(0).bytes(300_000)
 
 @pytest.fixture
 def server():
-    """Serves DATA. ``cuts``: how much of the body the next answers give before the connection ends."""
+    """Serves DATA. ``cuts``: how much of the body the next answers give before the connection ends;
+    ``refusals``: codes of the next answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             server.asked.append(self.headers.get("Range"))
+            if server.refusals:
+                return self.send_error(server.refusals.pop())
             if self.path != "/weights.pth":
                 return self.send_error(404)
             found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -42,7 +45,7 @@ def server():
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.cuts, server.ranges, server.lengths = [], [], True, True
+    server.asked, server.cuts, server.refusals, server.ranges, server.lengths = [], [], [], True, True
     with running(server):
         yield server
 
@@ -78,14 +81,30 @@ def test_a_connection_that_ends_early_is_taken_up_again(server, tmp_path, ranges
 
 
 def test_what_an_earlier_run_left_is_resumed(server, tmp_path):
-    server.cuts = [1000] * fetching.TRIES
+    server.cuts = [1000] + [0] * fetching.TRIES
     with pytest.raises(JaxsegError, match=r"can't be fetched.*run it again to go on where it ended"):
         fetch(weights_at(server), tmp_path)
     assert not (tmp_path / "weights.pth").exists()
-    assert (tmp_path / "weights.pth.part").read_bytes() == DATA[: 1000 * fetching.TRIES]
+    assert (tmp_path / "weights.pth.part").read_bytes() == DATA[:1000]
     server.asked.clear()
     assert fetch(weights_at(server), tmp_path).read_bytes() == DATA
-    assert server.asked == [f"bytes={1000 * fetching.TRIES}-"]
+    assert server.asked == ["bytes=1000-"]
+
+
+def test_as_long_as_something_comes_it_is_gone_on_with(server, tmp_path):
+    server.cuts = [1000] * 3 * fetching.TRIES
+    assert fetch(weights_at(server), tmp_path).read_bytes() == DATA
+    assert len(server.asked) == 3 * fetching.TRIES + 1
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_busy_server_is_asked_again_and_told_as_such(server, tmp_path, code):
+    server.refusals = [code] * (fetching.TRIES - 1)
+    assert fetch(weights_at(server), tmp_path / "first").read_bytes() == DATA
+    server.refusals = [code] * fetching.TRIES
+    with pytest.raises(JaxsegError, match=rf"is busy \(it answers {code}, .*\): try again later"):
+        fetch(weights_at(server), tmp_path / "second")
+    assert len(server.asked) == 2 * fetching.TRIES
 
 
 @pytest.mark.parametrize("left", [DATA, DATA + b"more"])

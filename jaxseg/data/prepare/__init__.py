@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxseg.data.prepare import ade20k, camvid, coco, pets, voc
-from jaxseg.data.prepare.archives import clear, gather
+from jaxseg.data.prepare.archives import check_room, clear, gather
 from jaxseg.data.prepare.data_set import DataSet
 from jaxseg.data.tfds import data_folder
 from jaxseg.types import JaxsegError
@@ -66,10 +66,11 @@ def prepare(
         there = prepared_splits(root / data_set.name / data_set.version)
         wanted = [split for split in data_set.archives if not splits or split in splits]
         missing = [split for split in wanted if split not in there]
+        check_room((a for split in missing for a in data_set.archives[split]), downloads, folder)
         for split in wanted:
             written[split] = None
             if split in missing:
                 contents = data_set.contents(gather(data_set.archives[split], downloads, folder), split)
                 written[split] = write(data_set.name, data_set.version, split, contents, root)
-        clear({a for split in missing for a in data_set.archives[split]}, downloads)
+        clear(downloads)
     return written

@@ -16,7 +16,8 @@ from jaxseg.progress import progress
 from jaxseg.types import JaxsegError
 
 Find = Callable[[str], Path]
-"""``find("train2017")``: where that file or folder of a data set is, in whichever folder it lies."""
+"""``find("train2017")``: where that file or folder of a data set is, in whichever folder it lies; ``train2017.zip`` is
+unpacked for it where there is only that."""
 
 
 class Archive(NamedTuple):
@@ -48,21 +49,45 @@ def gather(archives: Iterable[Archive], downloads: Path, given: Path | None) -> 
     """All of the archives, unpacked: from the folder ``given`` (the archives, or what is in them) as far as it has
     them, else fetched to ``downloads`` and unpacked beside.
 
-    Raises JaxsegError: too little room, what :func:`jaxseg.download.download` raises, a damaged archive.
+    Raises JaxsegError: what :func:`jaxseg.download.download` raises, a damaged archive.
     """
     archives = list(archives)
     roots = [given] if given else []
-    packed = [a for a in archives if not any((root / a.holds).exists() for root in (*roots, _unpacked(a, downloads)))]
-    _check_room(packed, downloads, given)
-    for archive in packed:
-        unpack(_fetched(archive, downloads, given), _unpacked(archive, downloads), archive)
-    return _finder([*roots, *(_unpacked(a, downloads) for a in archives)])
-
-
-def clear(archives: Iterable[Archive], downloads: Path) -> None:
-    """Remove what was unpacked; the archives stay."""
     for archive in archives:
-        shutil.rmtree(_unpacked(archive, downloads), ignore_errors=True)
+        if not _is_unpacked(archive, downloads, given):
+            unpack(_fetched(archive, downloads, given), _unpacked(archive, downloads), archive)
+    return _finder([*roots, *(_unpacked(a, downloads) for a in archives)], downloads)
+
+
+def check_room(archives: Iterable[Archive], downloads: Path, given: Path | None) -> None:
+    """Refuse, before hours of fetching, what would fill the disk: archives packed, unpacked, and written again.
+
+    Raises JaxsegError: too little room.
+    """
+    there = next(folder for folder in (downloads, *downloads.parents) if folder.exists())
+    of_file = {a.file: a for a in archives}
+    needed = 0
+    for a in of_file.values():
+        part = downloads / f"{a.file}.part"
+        at_hand = (downloads / a.file).exists() or (given is not None and (given / a.file).exists())
+        if _is_unpacked(a, downloads, given):
+            needed += a.size
+        else:
+            done = a.size if at_hand else part.stat().st_size if part.exists() else 0
+            needed += max(a.size - done, 0) + 2 * a.size
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise JaxsegError(
+            f"{downloads}: to fetch, unpack and write again {', '.join(of_file)} takes about {needed / 1e9:.1f} GB, "
+            f"and {free / 1e9:.1f} GB are free; free some space, prepare fewer splits at once (--splits), or choose "
+            "another folder by --data-dir"
+        )
+
+
+def clear(downloads: Path) -> None:
+    """Remove what was unpacked; the archives stay."""
+    for folder in downloads.glob("*.unpacked*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def unpack(path: Path, folder: Path, archive: Archive) -> None:
@@ -115,40 +140,32 @@ def _fetched(archive: Archive, downloads: Path, given: Path | None) -> Path:
         return given / archive.file
     if given and not (downloads / archive.file).exists():
         print(f"{given} has neither {archive.file} nor {archive.holds}: fetching it", file=sys.stderr)
-    return download(
-        archive.url,
-        downloads / archive.file,
-        checksum=archive.checksum,
-        mend="name the folder where it is by --from DIR",
-    )
+    path = downloads / archive.file
+    if path.exists():  # of an earlier call, or put there by hand
+        check(path, archive.checksum, archive.url, delete=False)
+    return download(archive.url, path, checksum=archive.checksum, mend="name the folder where it is by --from DIR")
 
 
 def _unpacked(archive: Archive, downloads: Path) -> Path:
     return downloads / f"{archive.file}.unpacked"
 
 
-def _check_room(packed: list[Archive], downloads: Path, given: Path | None) -> None:
-    """Refuse before hours of fetching what would fill the disk."""
-    there = next(folder for folder in (downloads, *downloads.parents) if folder.exists())
-    needed = 0
-    for a in packed:
-        at_hand = (downloads / a.file).exists() or (given is not None and (given / a.file).exists())
-        part = downloads / f"{a.file}.part"
-        done = a.size if at_hand else part.stat().st_size if part.exists() else 0
-        needed += max(a.size - done, 0) + (0 if a.only else a.size)
-    free = shutil.disk_usage(there).free
-    if needed > free:
-        raise JaxsegError(
-            f"{downloads}: fetching and unpacking {', '.join(a.file for a in packed)} needs {needed / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free; free some space, or choose another folder by --data-dir"
-        )
+def _is_unpacked(archive: Archive, downloads: Path, given: Path | None) -> bool:
+    roots = (_unpacked(archive, downloads), *([given] if given else []))
+    return any((root / archive.holds).exists() for root in roots)
 
 
-def _finder(roots: list[Path]) -> Find:
+def _finder(roots: list[Path], downloads: Path) -> Find:
     def find(path: str) -> Path:
         for root in roots:
             if (root / path).exists():
                 return root / path
+        for packed in (root / f"{path}.zip" for root in roots):
+            if packed.is_file():  # a zip that was in an archive
+                folder = downloads / f"{packed.name}.unpacked"
+                if not folder.exists():
+                    unpack(packed, folder, Archive("", 0, "", inside=f"{packed.stem}/"))
+                return folder
         raise JaxsegError(f"no {path} in {' or '.join(map(str, roots))}; it belongs to this data set: is it all there?")
 
     return find

@@ -14,8 +14,9 @@ from typing import Any
 
 from jaxseg.data.coco import Coco
 from jaxseg.data.panoptic import CocoPanoptic
-from jaxseg.data.prepare.archives import Archive, Find, unpack
+from jaxseg.data.prepare.archives import Archive, Find
 from jaxseg.data.prepare.data_set import DataSet
+from jaxseg.types import JaxsegError
 
 _SERVER = "http://images.cocodataset.org"
 _FOLDERS = {"validation": "val2017", "train": "train2017"}
@@ -36,13 +37,13 @@ IMAGES = {
 ANNOTATIONS = Archive(
     f"{_SERVER}/annotations/annotations_trainval2017.zip",
     252_907_541,
-    "annotations/captions_val2017.json",
+    "annotations",
     "sha256:113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
 )
 PANOPTIC = Archive(
     f"{_SERVER}/annotations/panoptic_annotations_trainval2017.zip",
     860_725_834,
-    "annotations/panoptic_val2017.json",
+    "annotations",
     "sha256:c05f76d2129b6b561eb70efe16e7006df62f73fb92889132d373b9d90e31a370",
 )
 
@@ -63,34 +64,40 @@ def panoptic_contents(find: Find, split: str) -> Any:
 
     folder = _FOLDERS[split]
     annotations = find(f"annotations/panoptic_{folder}.json")
-    return panoptic_contents(CocoPanoptic(find(folder), _segments(annotations, folder), annotations))
+    return panoptic_contents(CocoPanoptic(find(folder), _segments(find, folder), annotations))
 
 
-def _segments(annotations: Path, folder: str) -> Path:
-    """The folder of PNGs, which is a zip within the zip."""
-    segments = annotations.with_name(f"panoptic_{folder}")
-    if not segments.exists():
-        inner = Archive("", 0, "", inside=f"panoptic_{folder}/")
-        unpack(annotations.with_name(f"panoptic_{folder}.zip"), segments, inner)
-    return segments
+def _segments(find: Find, folder: str) -> Path:
+    """The folder of PNGs: beside its JSON, as in the archive, or above, as detectron2 has it."""
+    try:
+        return find(f"annotations/panoptic_{folder}")
+    except JaxsegError:
+        return find(f"panoptic_{folder}")
 
 
-def _data_set(name: str, about: str, annotations: Archive, contents: Any) -> DataSet:
+def _data_set(name: str, about: str, kind: str) -> DataSet:
+    """``kind``: how the names of its JSON files begin. Where they are at hand, none of the others need be."""
+    panoptic = kind == "panoptic"
+    annotations = PANOPTIC if panoptic else ANNOTATIONS
+    archives = {
+        split: (images, annotations._replace(holds=f"annotations/{kind}_{_FOLDERS[split]}.json"))
+        for split, images in IMAGES.items()
+    }
     return DataSet(
         name,
         f"COCO 2017, {about}",
         "coco",
         "https://cocodataset.org",
         "annotations CC BY 4.0; photographs flickr's",
-        {split: (images, annotations) for split, images in IMAGES.items()},
-        contents,
+        archives,
+        panoptic_contents if panoptic else partial(contents, kind),
         name,
     )
 
 
 COCO = (
-    _data_set("coco_instances", "masks of 80 classes of things", ANNOTATIONS, partial(contents, "instances")),
-    _data_set("coco_keypoints", "people and their 17 keypoints", ANNOTATIONS, partial(contents, "person_keypoints")),
-    _data_set("coco_captions", "five captions an image", ANNOTATIONS, partial(contents, "captions")),
-    _data_set("coco_panoptic", "80 things and 53 kinds of stuff", PANOPTIC, panoptic_contents),
+    _data_set("coco_instances", "masks of 80 classes of things", "instances"),
+    _data_set("coco_keypoints", "people and their 17 keypoints", "person_keypoints"),
+    _data_set("coco_captions", "five captions an image", "captions"),
+    _data_set("coco_panoptic", "80 things and 53 kinds of stuff", "panoptic"),
 )

@@ -40,12 +40,24 @@ class Contents(NamedTuple):
 
 
 def prepared_splits(folder: Path) -> list[str]:
-    """The splits of a data set's version that are there."""
+    """The splits of a data set's version that are there.
+
+    Raises JaxsegError: a damaged ``dataset_info.json``, or one of TFDS's own in another format.
+    """
     path = folder / "dataset_info.json"
+    if not path.exists():
+        return []
     try:
-        return [split["name"] for split in json.loads(path.read_text())["splits"]] if path.exists() else []
-    except (ValueError, KeyError, TypeError) as error:
+        info = json.loads(path.read_text())
+        splits, kind = [split["name"] for split in info["splits"]], info.get("fileFormat", "tfrecord")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise JaxsegError(f"{path} is damaged ({error}); remove the folder {folder} and prepare it again") from error
+    if kind != "array_record":
+        raise JaxsegError(
+            f"{folder} has been prepared as {kind}, expected array_record, which is read without TensorFlow; move that "
+            "folder away, or choose another data folder by --data-dir"
+        )
+    return splits
 
 
 def write(name: str, version: str, split: str, contents: Contents, data_dir: Path) -> int:
