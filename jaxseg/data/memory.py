@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from jaxseg.data.coco import coco_truth, truth_by_samples
+from jaxseg.data.split import OfSource
 from jaxseg.data.transforms import sizes_of
 from jaxseg.metrics import Truth
 
 
 @dataclasses.dataclass(frozen=True)
-class InMemory:
+class InMemory(OfSource):
     """``source`` with each sample kept when first read: where decoding would take longer than the training step.
 
     ``transform`` (``(sample, rng) -> sample``, such as Resize) is applied once, before keeping. Whoever takes a sample
@@ -30,18 +31,6 @@ class InMemory:
             sample = self.source[index]
             self.kept[index] = sample if self.transform is None else self.transform(sample, np.random.default_rng(0))
         return dict(self.kept[index])
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.source.classes
-
-    @property
-    def things(self) -> tuple[str, ...]:
-        return self.source.things
-
-    @property
-    def palette(self) -> np.ndarray:
-        return self.source.palette
 
     @property
     def sizes(self) -> np.ndarray:

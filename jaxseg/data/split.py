@@ -20,7 +20,9 @@ _SHARED = (
 )
 
 
-class _OfSource:
+class OfSource:
+    """Made of a ``source``, and knows what that knows of all its samples: ``classes``, ``things`` and the like."""
+
     source: Any
 
     def __getattr__(self, name: str) -> Any:
@@ -30,9 +32,8 @@ class _OfSource:
 
 
 @dataclasses.dataclass(frozen=True)
-class Subset(_OfSource):
-    """The samples of ``source`` at ``indices``, in that order; with the source's ``classes``, ``things``, ``palette``,
-    ``category_ids`` and the like."""
+class Subset(OfSource):
+    """The samples of ``source`` at ``indices``, in that order."""
 
     source: Any
     indices: tuple[int, ...]
@@ -58,7 +59,7 @@ class Subset(_OfSource):
 
 
 @dataclasses.dataclass(frozen=True)
-class Part(_OfSource):
+class Part(OfSource):
     """One of the two parts of :func:`split`, drawn when first asked for a sample; else a :class:`Subset`."""
 
     source: Any

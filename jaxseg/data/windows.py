@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.data.split import OfSource
 from jaxseg.data.transforms import sizes_of
 from jaxseg.types import VOID, JaxsegError
 
 
 @dataclasses.dataclass(frozen=True)
-class Windows:
+class Windows(OfSource):
     """A source of windows that cover each labelled picture of ``source``, none of its pixels scaled.
 
     For validation of what is trained on windows of such pictures (``Augment(size, relative="pixels")``) and predicts in
@@ -62,15 +63,7 @@ class Windows:
         part = (slice(top, top + height), slice(left, left + width))
         label = sample["label"][part].copy()
         label[:seen_above], label[:, :seen_left] = VOID, VOID
-        return {**sample, "image": sample["image"][part], "label": label, "name": f"{sample['name']} {left},{top}"}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.source.classes
-
-    @property
-    def palette(self) -> np.ndarray:
-        return self.source.palette
+        return {"image": sample["image"][part], "label": label, "name": f"{sample['name']} {left},{top}"}
 
 
 def _part(number: int, length: int, size: int) -> tuple[int, int, int]:
