@@ -240,7 +240,7 @@ def _truth(sample: dict[str, Any], source: Any) -> np.ndarray:
         picture = viz.overlay(picture, sample["label"], source.palette)
     if "instances" in sample:
         instances, things = sample["instances"], getattr(source, "things", source.classes)
-        names = [things[k - 1] for k in instances["classes"]]
+        names = [things[k - 1] for k in instances["classes"]] if len(things) > 1 else []  # one class needs no name
         if "tokens" in instances or things == ("region",):
             names = [str(caption) for caption in instances["captions"]]
         picture = viz.draw_instances(
