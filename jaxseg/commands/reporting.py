@@ -73,7 +73,7 @@ def _of_folder(e: Experiment, workdir: Path) -> viz.Page:
         facts["last logged"] = datetime.fromtimestamp(records[-1]["time"]).strftime("%Y-%m-%d %H:%M")
     return viz.Page(
         title=name,
-        subtitle=(ast.get_docstring(ast.parse(text)) or "").split("\n")[0],
+        subtitle=(ast.get_docstring(ast.parse(text)) or "").split("\n")[0].replace("``", ""),
         facts=facts,
         records=records,
         scores=scores,
