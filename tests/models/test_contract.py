@@ -123,7 +123,7 @@ def logits_of(model, variables, x):
     return model.apply(variables, x, train=False)["logits"]
 
 
-@pytest.mark.parametrize("size", [(65, 33), (1, 1), (20, 126)])
+@pytest.mark.parametrize("size", [(65, 33), (1, 1)])
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_have_the_images_size(name, size):
     _, variables, apply = made(name)
