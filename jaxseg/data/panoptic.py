@@ -65,7 +65,7 @@ class CocoPanoptic(StuffAndThings):
     @functools.cached_property
     def _content(self) -> dict[str, Any]:
         try:
-            content = json.loads(pathlib.Path(self.annotations).read_text())
+            content = json.loads(pathlib.Path(self.annotations).read_text(encoding="utf-8-sig"))
             parts = [content[key] for key in ("images", "annotations", "categories")]
             known = {c["id"] for c in parts[2] if "isthing" in c and "name" in c}
             used = {s["category_id"] for a in parts[1] for s in a["segments_info"]}
