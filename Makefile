@@ -12,14 +12,17 @@ SITE   := $(VENV)/.docs
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-all lint docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)            ## train a small U-Net on built-in data and draw what it learnt
 	$(BIN)/jaxseg demo --workdir runs/demo
 
-test: $(TOOLS)            ## the test suite
+test: $(TOOLS)            ## the test suite, less what is marked slow
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-all: $(TOOLS)        ## all of it, twice as long: before a release, and after a change to what its slow tests test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m ""
 
 lint: $(TOOLS)            ## style and types
 	$(BIN)/ruff check .

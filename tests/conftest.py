@@ -8,8 +8,9 @@ from importlib.metadata import version
 
 # Before jax starts a backend. Tests that need several devices ask for them; the rest use the first.
 # Most of the suite's time is compiling, which LLVM's optimisations would lengthen by a quarter, and XLA's newer code
-# generator for fusions by a half.
+# generator for fusions by a half; to split a program into parts costs more than pytest's workers leave to gain.
 flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+flags += " --xla_cpu_parallel_codegen_split_count=1"
 if version("jaxlib").startswith("0.10."):  # an option that XLA no longer knows would end the process
     flags += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"

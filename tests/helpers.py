@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxseg.config import Data, Experiment
 from jaxseg.data import Augment, Resize, Shapes
@@ -19,6 +20,12 @@ from tests.helpers import tiny_experiment
 def get_config(tiny=False):
     return tiny_experiment(steps=4)
 """
+
+
+def slowly(*cases):
+    """Cases that ``make test-all`` alone runs: ``parametrize("name", ["a", *slowly("b", "c")])``. Of several arguments
+    each case is a tuple."""
+    return [pytest.param(*(c if isinstance(c, tuple) else (c,)), marks=pytest.mark.slow) for c in cases]
 
 
 def tiny_experiment(**changes) -> Experiment:

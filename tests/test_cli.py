@@ -19,7 +19,7 @@ from jaxseg.data.pipeline import _order
 from jaxseg.infer import Predictor, Tiles
 from jaxseg.models import PAPERS
 from jaxseg.train.log import read_records
-from tests.helpers import TINY_CONFIG
+from tests.helpers import TINY_CONFIG, slowly
 
 FOLDER_CONFIG = """
 import dataclasses
@@ -219,7 +219,7 @@ def test_a_damaged_image_ends_training_with_its_name_and_mended_it_goes_on(tmp_p
     assert f"at step {max(saved)} of 20" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("most", [3_000, 120_000])
+@pytest.mark.parametrize("most", [3_000, *slowly(120_000)])
 def test_a_full_disk_is_one_line_and_code_2(trained, tmp_path, most):
     """Real writes that fail, some in the background: no file may grow beyond so many bytes. What stood there stays."""
     workdir = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""Configs: every shipped one trains two tiny steps; overrides are typed; what is wrong is told."""
+"""Configs: every shipped one is built and trains two tiny steps; overrides are typed; what is wrong is told."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,7 @@ from jaxseg import cli, config
 from jaxseg.train import build, loop
 from jaxseg.train.evaluate import load_run
 from jaxseg.types import JaxsegError
-from tests.helpers import tiny_experiment
+from tests.helpers import slowly, tiny_experiment
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
@@ -32,10 +32,26 @@ def no_program_is_kept():
 
 
 # Trained there as they are here: by the demo of test_cli.py, by test_rcnn.py, and by notebooks in test_notebooks.py.
-ELSEWHERE = ("unet_shapes", "rcnn_shapes", *(n for n in CONFIGS if f'load_config(\\"{n}\\", tiny' in NOTEBOOKS))
+ELSEWHERE = ("unet_shapes", "rcnn_shapes", *(n for n in CONFIGS if f'load_config(\\"{n}\\", ' in NOTEBOOKS))
+SLOW = """
+    all_heads_shapes contextual_camvid cornernet_shapes crf_as_rnn_camvid deconvnet_camvid deeplab_v1_camvid
+    deeplab_v2_camvid deeplab_v3_plus_camvid densecap_visual_genome detector_coco fast_rcnn_shapes faster_rcnn_shapes
+    fcn8s_camvid fcn_resnet_camvid frrn_camvid full_resolution_shapes fusionnet_camvid mask_rcnn_nuclei mask_rcnn_shapes
+    panoptic_fpn_nuclei pspnet_camvid pyramid_shapes sliding_window_camvid unet_resnet_camvid
+""".split()  # noqa: SIM905
+"""They share data and recipe with a quick one, and their models have tests of their own."""
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ELSEWHERE])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_is_built(name):
+    """Its data has what its model, task and optimizer ask for; shapes without numbers."""
+    experiment = dataclasses.replace(config.load_config(name, tiny=True), devices=1)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        state = jax.eval_shape(lambda: build.build(experiment).state)
+    assert jax.tree.leaves(state.params)
+
+
+@pytest.mark.parametrize("name", [*(n for n in CONFIGS if n not in (*ELSEWHERE, *SLOW)), *slowly(*SLOW)])
 def test_every_config_trains_when_tiny(name, tmp_path):
     experiment = config.load_config(name, tiny=True)
     once = max(experiment.steps, 1)

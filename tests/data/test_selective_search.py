@@ -11,6 +11,7 @@ from jaxseg.data.graph_segmentation import neighbours
 from jaxseg.data.selective_search import FAST, QUALITY, SINGLE, Strategy, colour_space, derivatives, describe, group
 from jaxseg.metrics.precision import box_iou
 from jaxseg.types import JaxsegError
+from tests.helpers import slowly
 
 
 def numbered(labels):
@@ -72,8 +73,8 @@ def brute_force(pixels, labels, measures):
     return np.array(found)
 
 
-@pytest.mark.parametrize("measures", ["ctsf", "tsf", "c", "f", "s"])
-@pytest.mark.parametrize("colour", ["hsv", "rgi", "i"])
+@pytest.mark.parametrize("measures", ["ctsf", "c", "f", "s", *slowly("tsf")])
+@pytest.mark.parametrize("colour", ["i", *slowly("hsv", "rgi")])
 def test_regions_are_joined_in_the_order_of_a_search_over_pixels(measures, colour):
     image = Shapes("val", size=(40, 44))[3]["image"]
     pixels = colour_space(image, colour)

@@ -19,11 +19,12 @@ from jaxseg.models import UNet
 from jaxseg.tasks import semantic
 from jaxseg.train.build import state_like
 from jaxseg.types import JaxsegError
-from tests.helpers import variables_of
+from tests.helpers import slowly, variables_of
 from tests.models.test_contract import MODELS
 
 CLASSES = ("ground", "disk", "star")
 ALIKE = {"unet", "unet_remat", "fcn32s", "fcn16s", "deeplab_v1", "deeplab_v2_resnet"}  # others are of the same parts
+SLOW = ("crf_as_rnn", "full_resolution", "unet_batch", "unet_group", "fcn_resnet", "unet_resnet", "contextual")
 OF_FIXED_SIZE = {"crf_as_rnn", "unet_mirror", "deconvnet"}
 
 ELSEWHERE = """
@@ -92,7 +93,7 @@ def test_bytes_go_in_as_well(unet, tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ALIKE])
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ALIKE.union(SLOW)] + slowly(*SLOW))
 def test_which_models_are_of_any_number_and_size(name):
     model = MODELS[name]()
     variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
@@ -107,7 +108,10 @@ def test_which_models_are_of_any_number_and_size(name):
 
 @pytest.mark.parametrize(
     ("name", "shapes"),
-    [("cornernet_shapes", {"boxes": ["b", 20, 4]}), ("mask_rcnn_shapes", {"masks": ["b", 10, 28, 28]})],
+    [
+        ("mask_rcnn_shapes", {"masks": ["b", 10, 28, 28]}),
+        *slowly(("cornernet_shapes", {"boxes": ["b", 20, 4]})),
+    ],
 )
 def test_a_detector_with_the_true_sizes_of_padded_pictures(name, shapes, tmp_path):
     e, variables = detector(name)

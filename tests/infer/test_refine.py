@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
+import shutil
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from jaxseg.infer.refine import refined_eval_step
 from jaxseg.ops import Bilateral, Gaussian, dense_crf
 from jaxseg.train.evaluate import evaluate
 from jaxseg.types import JaxsegError
-from tests.helpers import tiny_experiment
+from tests.helpers import tiny_experiment, variables_for
 from tests.infer.test_predictor import Brightness
 
 SHARP = CRF(sxy=20.0, srgb=20.0, weight=8.0, iterations=5)
@@ -59,7 +59,7 @@ def test_refined_is_the_crf_after_the_predictor():
 def test_evaluation_refines_each_image():
     e = tiny_experiment()
     e = dataclasses.replace(e, eval_batch_size=4)
-    variables = e.model.init(jax.random.key(0), jnp.zeros((2, 32, 32, 3)))
+    variables = variables_for(e)
     plain, _ = evaluate(e, variables)
     nothing = CRF(weight=0.0, smooth_weight=0.0)
     same, _ = evaluate(e, variables, eval_step=refined_eval_step(e, nothing))
@@ -69,11 +69,8 @@ def test_evaluation_refines_each_image():
     assert sheet.ndim == 3
 
 
-def test_command_line(tmp_path, capsys):
-    run, config = tmp_path / "run", tmp_path / "mine.py"
-    config.write_text("from tests.helpers import tiny_experiment\ndef get_config(tiny=False): return tiny_experiment()")
-    with jax.numpy_dtype_promotion("standard"):  # optax needs it
-        assert cli.main(["train", str(config), "--workdir", str(run)]) == 0
+def test_command_line(trained, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
     assert cli.main(["eval", "--workdir", str(run)]) == 0
     plain = json.loads((run / "eval.json").read_text())
     grid = ["--sxy", "10", "--srgb", "13", "--weight", "2", "5", "--images", "3"]
@@ -98,7 +95,7 @@ def test_command_line(tmp_path, capsys):
 
 def test_search_scores_are_those_of_the_evaluation():
     e = tiny_experiment()
-    variables = e.model.init(jax.random.key(0), jnp.zeros((2, 32, 32, 3)))
+    variables = variables_for(e)
     scores = crf_search.search(e, variables, sxy=(10.0,), srgb=(13.0, 30.0), weight=(2.0, 6.0), images=100)
     assert len(scores) == 5
     assert scores[None] == pytest.approx(evaluate(e, variables)[0]["miou"], abs=1e-6)

@@ -17,7 +17,7 @@ from jaxseg.train import loop
 from jaxseg.train.checkpoint import write_json
 from jaxseg.train.evaluate import evaluate
 from jaxseg.train.log import read_records
-from tests.helpers import rows_experiment, tiny_experiment, variables_for
+from tests.helpers import rows_experiment, slowly, tiny_experiment, variables_for
 
 PROGRAM = """
 import sys
@@ -87,7 +87,7 @@ def one(tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("spread", ["jit", "pmap"])
+@pytest.mark.parametrize("spread", ["jit", *slowly("pmap")])
 def test_two_hosts_train_like_one(spread, one, tmp_path):
     train_on_two_hosts(spread, tmp_path / "two")
     assert_same_losses(one, tmp_path / "two")

@@ -15,6 +15,7 @@ from jaxseg.nn import ResNet
 from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, detectron2, read_arrays, to_torch, torchvision
 from jaxseg.weights.pickles import read_pickle
+from tests.helpers import slowly
 
 TRANSPOSED = r"(conv5_mask|kps_score_lowres)$"
 
@@ -133,7 +134,10 @@ def test_detectron2s_background_is_last_and_its_images_are_bgr():
     np.testing.assert_array_equal(got["backbone.bottom_up.stem.conv1.weight"].ravel(), [2, 1, 0])
 
 
-@pytest.mark.parametrize("name", [name for name in DETECTORS if "r_101" not in name])
+AGAIN = [name for name in DETECTORS if re.search("r_101|_3x|legacy", name)]  # the networks of others
+
+
+@pytest.mark.parametrize("name", [*(name for name in DETECTORS if name not in AGAIN), *slowly(*AGAIN)])
 def test_every_array_of_a_published_detector_has_a_name_of_its_own(name):
     variables = shapes_of(name)
     names = to_torch(variables, PUBLISHED[name].patterns, transposed=TRANSPOSED)
