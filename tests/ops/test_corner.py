@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec
 from jaxseg import ops
 from jaxseg.ops import corner
 from jaxseg.types import JaxsegError
+from tests.ops.jitted import value_and_gradients
 
 SIDES = {"top": (0, True), "left": (1, True), "bottom": (0, False), "right": (1, False)}
 
@@ -27,8 +28,8 @@ def test_pooling_is_the_loop(rng, side):
             if 0 <= before[0] < 5 and 0 <= before[1] < 9:
                 want[i, j] = np.maximum(want[i, j], want[before])
     np.testing.assert_array_equal(jax.jit(partial(ops.corner_pool, side=side))(x), want)
-    batch = jax.vmap(partial(ops.corner_pool, side=side))(x[None])
-    np.testing.assert_array_equal(batch[0], want)
+    batch = jax.jit(jax.vmap(partial(ops.corner_pool, side=side)))(x[None])
+    np.testing.assert_array_equal(np.asarray(batch)[0], want)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -39,22 +40,25 @@ def test_gradient_is_pytorchs(rng, side):
     t = torch.tensor(x, requires_grad=True)
     y = torch.cummax(t.flip(axis) if flip else t, axis).values
     (y.flip(axis) if flip else y).backward(torch.tensor(g))
-    got = jax.vjp(partial(ops.corner_pool, side=side), x)[1](g)[0]
+    _, (got,) = value_and_gradients(partial(ops.corner_pool, side=side), (x,), g)
     np.testing.assert_allclose(got, t.grad, atol=1e-5)
 
 
 @pytest.mark.parametrize("from_start", [False, True])
 @pytest.mark.parametrize("length", [1, 2, 5, 8, 13])
 def test_the_form_for_accelerators_is_the_walk(rng, length, from_start):
-    x = jnp.asarray(rng.integers(0, 6, (length, 4, 2)), jnp.float32)  # with ties
-    g = jnp.asarray(rng.normal(size=x.shape), jnp.float32)
-    (y, new), (z, also) = corner._walk(from_start, x), corner._double(from_start, x)
-    np.testing.assert_array_equal(y, z)
-    np.testing.assert_array_equal(new, also)
-    np.testing.assert_allclose(
-        corner._walk_back(from_start, new, g), corner._double_back(from_start, new, g), atol=1e-5
-    )
-    np.testing.assert_allclose(corner._walk_back(from_start, new, g).sum(0), g.sum(0), atol=1e-5)  # nothing is lost
+    x = rng.integers(0, 6, (length, 4, 2)).astype(np.float32)  # with ties
+    g = rng.normal(size=x.shape).astype(np.float32)
+
+    @jax.jit
+    def run(x, g):
+        (y, new), (z, also) = corner._walk(from_start, x), corner._double(from_start, x)
+        return (y, new), (z, also), corner._walk_back(from_start, new, g), corner._double_back(from_start, new, g)
+
+    walked, doubled, walked_back, doubled_back = run(x, g)
+    jax.tree.map(np.testing.assert_array_equal, walked, doubled)
+    np.testing.assert_allclose(walked_back, doubled_back, atol=1e-5)
+    np.testing.assert_allclose(np.sum(walked_back, 0), g.sum(0), atol=1e-5)  # nothing is lost
 
 
 def test_under_shard_map(rng):
@@ -62,7 +66,7 @@ def test_under_shard_map(rng):
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     slope = jax.grad(lambda x: jnp.sum(jax.vmap(partial(ops.corner_pool, side="left"))(x) ** 2))
     spread = jax.shard_map(slope, mesh=mesh, in_specs=PartitionSpec("data"), out_specs=PartitionSpec("data"))
-    np.testing.assert_allclose(jax.jit(spread)(x), slope(x), rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(spread)(x), jax.jit(slope)(x), rtol=1e-5)
 
 
 def iou(a, b):
@@ -73,7 +77,7 @@ def iou(a, b):
 @pytest.mark.parametrize("overlap", [0.3, 0.7])
 def test_within_the_radius_boxes_overlap_enough_and_beyond_it_not_all_do(rng, overlap):
     sides = rng.uniform(4, 60, (20, 2)).astype(np.float32)
-    for (w, h), radius in zip(sides, corner.corner_radius(sides, overlap)):
+    for (w, h), radius in zip(sides, np.asarray(jax.jit(corner.corner_radius)(sides, overlap))):
         box = np.array([0, 0, w, h])
 
         def worst(r, box=box):
@@ -150,9 +154,10 @@ def by_search(first, second, stride, most=100):
 
 
 def test_pairs_are_those_of_a_plain_search(rng):
+    pair = jax.jit(partial(ops.pair_corners, stride=4, max_outputs=40))
     for _ in range(5):
         first, second = planted(rng)
-        got = jax.jit(partial(ops.pair_corners, stride=4, max_outputs=40))(first, second)
+        got = jax.tree.map(np.asarray, pair(first, second))
         want = by_search(first, second, 4)[:40]
         count = int(np.sum(got.valid))
         assert count == min(len(want), 40)
@@ -160,11 +165,11 @@ def test_pairs_are_those_of_a_plain_search(rng):
         np.testing.assert_allclose(got.scores[:count], [score for score, *_ in want], rtol=1e-5)
         np.testing.assert_allclose(got.boxes[:12], [box for *_, box in want[:12]], rtol=1e-5)
         np.testing.assert_array_equal(got.classes[:12], [k for _, k, _ in want[:12]])
-        assert not np.any(np.asarray(got.boxes)[~np.asarray(got.valid)])
+        assert not np.any(got.boxes[~got.valid])
 
 
 def test_what_is_refused():
     with pytest.raises(JaxsegError, match="top, left, bottom or right"):
-        ops.corner_pool(jnp.zeros((4, 4, 1)), "up")  # type: ignore
+        ops.corner_pool(np.zeros((4, 4, 1), np.float32), "up")  # type: ignore
     with pytest.raises(JaxsegError, match=r"\[N, 4\]"):
-        ops.corner_targets(jnp.zeros((3, 2)), jnp.zeros(3), jnp.ones(3, bool), (8, 8), stride=4, num_classes=2)
+        ops.corner_targets(np.zeros((3, 2)), np.zeros(3), np.ones(3, bool), (8, 8), stride=4, num_classes=2)

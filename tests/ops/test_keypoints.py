@@ -3,7 +3,6 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -45,8 +44,8 @@ def test_resized_places_are_torchvisions(rng):
     want, best = theirs(torch.tensor(logits.transpose(0, 3, 1, 2)), torch.tensor(boxes))
     np.testing.assert_allclose(points, want[..., :2], atol=1e-3)
     np.testing.assert_allclose(scores, best, atol=1e-4)
-    batched = jax.vmap(partial(ops.keypoints_from_heat_maps, size=SIZE))(logits[None], boxes[None])
-    np.testing.assert_allclose(batched[0][0], points, atol=1e-4)
+    batched = jax.jit(jax.vmap(partial(ops.keypoints_from_heat_maps, size=SIZE)))(logits[None], boxes[None])
+    np.testing.assert_allclose(np.asarray(batched[0])[0], points, atol=1e-4)
 
 
 @pytest.mark.parametrize(("rule", "off"), [("resize", 0.6), ("parabola", 0.1)])
@@ -57,24 +56,25 @@ def test_a_planted_peak_is_found(rng, rule, off):
     cell = (at - boxes[:, None, :2]) / 80 * 56 - 0.5
     grid = np.mgrid[0:56, 0:56]
     d2 = (grid[1][..., None] - cell[0, :, 0]) ** 2 + (grid[0][..., None] - cell[0, :, 1]) ** 2
-    logits = jnp.asarray(-d2 / 8, jnp.float32)[None]
-    points, _ = ops.keypoints_from_heat_maps(logits, boxes, (128, 128), rule=rule)
+    logits = (-d2 / 8).astype(np.float32)[None]
+    points, _ = jax.jit(partial(ops.keypoints_from_heat_maps, size=(128, 128), rule=rule))(logits, boxes)
     assert np.abs(points - at).max() < off
 
 
 @pytest.mark.parametrize("rule", ["resize", "parabola"])
 def test_degenerate_boxes_and_flat_maps_are_finite(rule):
     boxes = np.array([[5, 5, 5, 5], [9, 9, 3, 3], [0, 0, 20, 20]], np.float32)
-    points, scores = ops.keypoints_from_heat_maps(jnp.zeros((3, 8, 8, 2)), boxes, (32, 32), rule=rule)
+    flat = np.zeros((3, 8, 8, 2), np.float32)
+    points, scores = jax.jit(partial(ops.keypoints_from_heat_maps, size=(32, 32), rule=rule))(flat, boxes)
     assert np.isfinite(points).all()
     assert np.isfinite(scores).all()
-    cells, counts = ops.keypoint_targets(np.full((3, 2, 3), 5, np.float32), boxes, 8)
-    np.testing.assert_array_equal(counts[:, 0], [False, False, True])
-    assert cells.min() >= 0
+    cells, counts = jax.jit(partial(ops.keypoint_targets, side=8))(np.full((3, 2, 3), 5, np.float32), boxes)
+    np.testing.assert_array_equal(np.asarray(counts)[:, 0], [False, False, True])
+    assert np.min(cells) >= 0
 
 
 def test_what_is_refused():
     with pytest.raises(JaxsegError, match="resize or parabola"):
-        ops.keypoints_from_heat_maps(jnp.zeros((3, 8, 8, 2)), jnp.zeros((3, 4)), (32, 32), rule="bicubic")  # type: ignore
+        ops.keypoints_from_heat_maps(np.zeros((3, 8, 8, 2)), np.zeros((3, 4)), (32, 32), rule="bicubic")  # type: ignore
     with pytest.raises(JaxsegError, match=r"\[R, P, 3\]"):
-        ops.keypoint_targets(jnp.zeros((3, 2, 2)), jnp.zeros((3, 4)), 8)
+        ops.keypoint_targets(np.zeros((3, 2, 2)), np.zeros((3, 4)), 8)

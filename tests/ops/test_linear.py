@@ -1,7 +1,6 @@
 """Support vector machines and ridge regression against scikit-learn's."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -42,16 +41,18 @@ def test_machines_are_liblinears(cost, bias):
 def test_padding_changes_no_machine_and_classes_go_side_by_side():
     x, positive = examples(40, 5)
     costs = np.full(40, 0.1, np.float32)
-    plain = ops.linear_svm(x, positive, costs)
-    padded = ops.linear_svm(
-        jnp.pad(x, ((0, 9), (0, 0)), constant_values=jnp.nan), jnp.pad(positive, (0, 9)), jnp.pad(costs, (0, 9))
+    machine = jax.jit(ops.linear_svm)
+    plain = jax.tree.map(np.asarray, machine(x, positive, costs))
+    padded = machine(
+        np.pad(x, ((0, 9), (0, 0)), constant_values=np.nan), np.pad(positive, (0, 9)), np.pad(costs, (0, 9))
     )
-    both = jax.vmap(ops.linear_svm, (None, 0, None))(x, np.stack([positive, ~positive]), costs)
+    both = jax.jit(jax.vmap(ops.linear_svm, (None, 0, None)))(x, np.stack([positive, ~positive]), costs)
+    both = jax.tree.map(np.asarray, both)
     for a, b, c in zip(plain, padded, both, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
         np.testing.assert_allclose(a, c[0], atol=1e-5)
         np.testing.assert_allclose(a, -c[1], atol=2e-3)
-    nothing = ops.linear_svm(x, positive, np.zeros(40, np.float32))
+    nothing = machine(x, positive, np.zeros(40, np.float32))
     assert not np.any(nothing.weights)
 
 
@@ -62,16 +63,17 @@ def test_regression_is_scikit_learns(shape):
     m = rng.integers(0, 2, shape[0]).astype(np.float32) if shape[0] > 1 else np.ones(1, np.float32)
     theirs = linear_model.Ridge(alpha=3.0).fit(x[m > 0], t[m > 0])
     x[m == 0] = np.nan
-    ours = jax.jit(lambda *a: ops.ridge_regression(*a, 3.0))(x, t, m)
+    regress = jax.jit(lambda *a: ops.ridge_regression(*a, 3.0))
+    ours = regress(x, t, m)
     np.testing.assert_allclose(ours.weights, theirs.coef_.T, atol=1e-4)
     np.testing.assert_allclose(ours.bias, theirs.intercept_, atol=1e-4)
-    nothing = ops.ridge_regression(x, t, 0 * m, 3.0)
+    nothing = regress(x, t, 0 * m)
     assert not np.any(nothing.weights)
     assert not np.any(nothing.bias)
 
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(JaxsegError, match="linear_svm: features"):
-        ops.linear_svm(jnp.zeros((3, 2)), jnp.zeros(2, bool), jnp.zeros(3))
+        ops.linear_svm(np.zeros((3, 2)), np.zeros(2, bool), np.zeros(3))
     with pytest.raises(JaxsegError, match="ridge_regression: features"):
-        ops.ridge_regression(jnp.zeros((3, 2)), jnp.zeros((3, 4)), jnp.zeros(3), 0.0)
+        ops.ridge_regression(np.zeros((3, 2)), np.zeros((3, 4)), np.zeros(3), 0.0)

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from jaxseg import ops
 from jaxseg.types import JaxsegError
+from tests.ops.jitted import value_and_gradients
 
 G = 5
 
@@ -50,6 +51,7 @@ def volume(vertices, faces):
 
 
 cubify = jax.jit(partial(ops.cubify, squares=400))
+surface_squares = jax.jit(ops.surface_squares)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -66,7 +68,7 @@ def test_squares_are_those_found_voxel_by_voxel(seed):
     found = [frozenset(map(tuple, lattice[np.unique(q)].tolist())) for q in quads]
     assert sorted(map(sorted, found)) == sorted(map(sorted, expected))
     assert len(np.unique(lattice, axis=0)) == len(lattice) == len(set().union(*expected))
-    assert int(ops.surface_squares(jnp.asarray(solid))) == len(expected)
+    assert surface_squares(solid) == len(expected)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -100,18 +102,19 @@ def test_eulers_characteristic():
 
 def test_what_there_is_no_room_for_is_left_out():
     solid = np.ones((4, 4, 4), np.float32)
-    mesh = ops.cubify(jnp.asarray(solid), squares=20)
-    assert 20 < int(np.asarray(mesh.face_valid).sum()) <= 40
+    few = jax.jit(partial(ops.cubify, squares=20))
+    mesh = few(solid)
+    assert 20 < np.sum(mesh.face_valid) <= 40
     assert mesh.faces.shape == (40, 3)
-    assert int(ops.surface_squares(jnp.asarray(solid))) == 96
+    assert surface_squares(solid) == 96
     scattered = np.indices((6, 6, 6)).sum(0) % 2 == 0  # of 648 squares, none of which share more than corners
-    mesh = ops.cubify(jnp.asarray(scattered, jnp.float32), squares=216)
-    assert np.asarray(mesh.faces).max() < len(mesh.vertices) == 288
-    assert np.asarray(mesh.face_valid).sum() > 100
+    mesh = jax.jit(partial(ops.cubify, squares=216))(scattered.astype(np.float32))
+    assert np.max(mesh.faces) < len(mesh.vertices) == 288
+    assert np.sum(mesh.face_valid) > 100
     parts(mesh)
-    empty = ops.cubify(jnp.zeros((4, 4, 4)), squares=20)
-    assert not np.asarray(empty.face_valid).any()
-    assert not np.asarray(empty.vertices).any()
+    empty = few(np.zeros_like(solid))
+    assert not np.any(empty.face_valid)
+    assert not np.any(empty.vertices)
 
 
 def ball(side, radius=0.7):
@@ -138,19 +141,19 @@ def test_smooth_vertices_move_with_the_probabilities():
 
     x, rng = ball(8), np.random.default_rng(0)
     d = rng.normal(size=x.shape).astype(np.float32) * ((x > 0.05) & (x < 0.45) | (x > 0.55) & (x < 0.95))
-    f = jax.jit(partial(size, smooth=True))
-    slope = (f(x + 1e-2 * d) - f(x - 1e-2 * d)) / 2e-2
-    gradient = jax.jit(jax.grad(partial(size, smooth=True)))(x)
+    run = jax.jit(jax.value_and_grad(size), static_argnames="smooth")
+    slope = (run(x + 1e-2 * d, smooth=True)[0] - run(x - 1e-2 * d, smooth=True)[0]) / 2e-2
+    _, gradient = run(x, smooth=True)
     assert np.isfinite(gradient).all()
     np.testing.assert_allclose(np.vdot(gradient, d), slope, rtol=2e-2)
-    assert not np.asarray(jax.grad(partial(size, smooth=False))(jnp.asarray(x))).any()
+    assert not np.any(run(x, smooth=False)[1])
 
 
 def test_many_at_once():
     batch = np.stack([blob(seed) for seed in range(3)])
     many = jax.jit(jax.vmap(partial(ops.cubify, squares=400)))(batch)
     for i in range(3):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[i], b, atol=1e-6), many, cubify(batch[i]))  # noqa: B023
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(np.asarray(a)[i], b, atol=1e-6), many, cubify(batch[i]))  # noqa: B023
 
 
 def sets_of_neighbors(faces, count):
@@ -176,14 +179,14 @@ def test_neighbors_are_those_of_sets(seed):
 def test_the_sum_over_neighbors_and_its_gradient():
     mesh = cubify(blob(1))
     count = len(mesh.vertices)
-    neighbors = ops.mesh_neighbors(mesh.faces, mesh.face_valid, count)
+    neighbors = jax.jit(partial(ops.mesh_neighbors, count=count))(mesh.faces, mesh.face_valid)
     adjacent = np.zeros((count, count), np.float32)
     for i, near in enumerate(sets_of_neighbors(np.asarray(mesh.faces)[np.asarray(mesh.face_valid)], count)):
         adjacent[i, list(near)] = 1
     rng = np.random.default_rng(0)
     features, weights = rng.normal(size=(2, count, 7)).astype(np.float32)
-    np.testing.assert_allclose(ops.neighbor_sum(jnp.asarray(features), neighbors), adjacent @ features, atol=1e-5)
-    gradient = jax.grad(lambda x: jnp.sum(weights * ops.neighbor_sum(x, neighbors)))(jnp.asarray(features))
+    total, (gradient,) = value_and_gradients(lambda x: ops.neighbor_sum(x, neighbors), (features,), weights)
+    np.testing.assert_allclose(total, adjacent @ features, atol=1e-5)
     np.testing.assert_allclose(gradient, adjacent.T @ weights, atol=1e-5)
 
 
@@ -199,11 +202,8 @@ def test_features_where_vertices_lie():
     theirs = torch.nn.functional.grid_sample(f, v[None, None, :, :2], padding_mode="border", align_corners=False)
     theirs = theirs[0, :, 0].T
     (theirs * torch.tensor(weights)).sum().backward()
-    np.testing.assert_allclose(
-        ops.vertex_align(jnp.asarray(features), jnp.asarray(vertices)), theirs.detach(), atol=1e-5
-    )
-    loss = lambda f, v: jnp.sum(weights * ops.vertex_align(f, v))
-    ours = jax.grad(loss, (0, 1))(jnp.asarray(features), jnp.asarray(vertices))
+    found, ours = value_and_gradients(ops.vertex_align, (features, vertices), weights)
+    np.testing.assert_allclose(found, theirs.detach(), atol=1e-5)
     np.testing.assert_allclose(ours[0], f.grad[0].numpy().transpose(1, 2, 0), atol=1e-5)
     inside = (np.abs(vertices[:, 0]) < 1 - 1 / 9) & (np.abs(vertices[:, 1]) < 1 - 1 / 6)
     np.testing.assert_allclose(np.asarray(ours[1])[inside], v.grad.numpy()[inside], atol=1e-4)
@@ -232,19 +232,21 @@ def test_points_are_spread_evenly_over_the_surface():
 def test_points_move_with_the_vertices():
     mesh = cubify(blob(2))
     loss = lambda v: jnp.sum(ops.sample_surface(jax.random.key(3), mesh._replace(vertices=v), 50)[0] ** 2)
-    d = np.random.default_rng(0).normal(size=mesh.vertices.shape).astype(np.float32) * 1e-3
+    run, vertices = jax.jit(jax.value_and_grad(loss)), np.asarray(mesh.vertices)
+    d = np.random.default_rng(0).normal(size=vertices.shape).astype(np.float32) * np.float32(1e-3)
     # Areas must not change which faces are drawn: every vertex moves alike.
     d = np.broadcast_to(d[:1], d.shape)
-    slope = (loss(mesh.vertices + d) - loss(mesh.vertices - d)) / 2
-    np.testing.assert_allclose(np.vdot(jax.grad(loss)(mesh.vertices), d), slope, rtol=1e-2)
+    slope = (run(vertices + d)[0] - run(vertices - d)[0]) / 2
+    np.testing.assert_allclose(np.vdot(run(vertices)[1], d), slope, rtol=1e-2)
 
 
 def test_a_mesh_of_nothing_gives_points_of_nothing():
-    mesh = ops.cubify(jnp.zeros((3, 3, 3)), squares=10)
-    f = lambda v: jax.tree.map(jnp.sum, ops.sample_surface(jax.random.key(0), mesh._replace(vertices=v), 5))
-    assert f(mesh.vertices) == (0, 0)
-    gradient = jax.grad(lambda v: sum(f(v)))(mesh.vertices)
-    assert not np.asarray(gradient).any()
+    mesh = cubify(np.zeros_like(blob(0)))
+    f = lambda v: ops.sample_surface(jax.random.key(0), mesh._replace(vertices=v), 5)
+    ones = (np.ones((5, 3), np.float32),) * 2
+    found, (gradient,) = value_and_gradients(f, (mesh.vertices,), ones)
+    assert not np.any(found)
+    assert not np.any(gradient)
 
 
 @pytest.mark.parametrize(("p", "q", "block"), [(7, 5, 1024), (300, 200, 64), (1, 1, 4)])
@@ -258,13 +260,14 @@ def test_the_nearest_is_that_of_a_kd_tree(p, q, block):
 
 def test_what_is_no_grid_is_told():
     with pytest.raises(JaxsegError, match=r"cubify: probabilities of shape \(4, 4\) and 10 squares"):
-        ops.cubify(jnp.zeros((4, 4)), squares=10)
+        ops.cubify(np.zeros((4, 4), np.float32), squares=10)
     with pytest.raises(JaxsegError, match="65536 vertices; it knows up to 65535"):
-        ops.mesh_neighbors(jnp.zeros((1, 3), jnp.int32), jnp.ones(1, bool), 65536)
+        ops.mesh_neighbors(np.zeros((1, 3), np.int32), np.ones(1, bool), 65536)
 
 
 def test_neighbors_of_the_largest_mesh():
     last = 65534
-    found = ops.mesh_neighbors(jnp.array([[0, 1, last]]), jnp.ones(1, bool), last + 1, most=3)
+    neighbors = jax.jit(partial(ops.mesh_neighbors, count=last + 1, most=3))
+    found = np.asarray(neighbors(np.array([[0, 1, last]]), np.ones(1, bool)))
     np.testing.assert_array_equal(found[np.array([0, 1, last])], [[1, last, 65535], [0, last, 65535], [0, 1, 65535]])
-    assert (np.delete(np.asarray(found), [0, 1, last], axis=0) == 65535).all()
+    assert (np.delete(found, [0, 1, last], axis=0) == 65535).all()
