@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from jaxseg import config
 from jaxseg.models import ProposerAndDetector
@@ -81,14 +82,19 @@ def test_each_step_learns_its_own_part(steps, step, parts, terms):
 
 def test_the_second_step_detects_among_the_proposers_proposals(steps):
     (first, one), (second, two) = steps[1], steps[2]
-    found = jax.jit(partial(second.model.apply, train=False))(two, PICTURES, SIZES)["proposals"]
-    proposed = jax.jit(partial(first.model.apply, train=False))(one, PICTURES, SIZES)["proposals"]
+
+    def proposals(model, variables):
+        return jax.device_get(
+            jax.jit(lambda v, *given: model.apply(v, *given)["proposals"])(variables, PICTURES, SIZES)
+        )
+
+    found, proposed = proposals(second.model, two), proposals(first.model, one)
     assert proposed["valid"].any()
     for name, values in proposed.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4)
     predictions = first.task.predict({"proposals": proposed}, {})
     assert set(predictions) == {"boxes", "scores", "classes", "valid"}
-    expected = np.where(proposed["valid"], jax.nn.sigmoid(proposed["scores"]), 0)
+    expected = np.where(proposed["valid"], expit(proposed["scores"]), 0)
     np.testing.assert_allclose(predictions["scores"], expected)
 
 

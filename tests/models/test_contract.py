@@ -33,7 +33,7 @@ from jaxseg.models.deeplab_v3_plus import deeplab_v3_plus
 from jaxseg.models.sliding_window import SlidingWindow
 from jaxseg.models.unet_resnet import unet_resnet
 from jaxseg.nn import ResNet
-from tests.helpers import variables_of
+from tests.helpers import slowly, variables_of
 
 K = 5  # classes, but for models of configs
 
@@ -104,8 +104,16 @@ def new_systems():
 
 
 MODELS |= new_systems()
-SLOW = ("fcn32s", "fcn16s", "deeplab_v1", "contextual", "deconvnet", "crf_as_rnn")  # and like fcn8s, v2 or U-Net
-SMALL = [name for name in MODELS if name not in SLOW]
+LARGE = ("fcn32s", "fcn16s", "deeplab_v1", "contextual", "deconvnet", "crf_as_rnn")  # and like fcn8s, v2 or U-Net
+SMALL = [name for name in MODELS if name not in LARGE]
+KIN = ("unet_batch", "unet_group", "unet_mirror", "unet_remat", "fcn16s")  # another model but for one setting
+ON_KNOWN_PARTS = ("fcn8s", "fcn_resnet", "deeplab_v2", "deeplab_v2_resnet", "pspnet", "fusionnet", "deeplab_v3_plus",
+                  "unet_resnet")  # fmt: skip
+
+
+def but_slowly(names, those):
+    """``names``, ``those`` of which are tested slowly."""
+    return [case for name in names for case in (slowly(name) if name in those else [name])]
 
 
 def images(h, w, batch=2, seed=0):
@@ -123,9 +131,7 @@ def logits_of(model, variables, x):
     return model.apply(variables, x, train=False)["logits"]
 
 
-@pytest.mark.parametrize("size", [(65, 33), (1, 1)])
-@pytest.mark.parametrize("name", SMALL)
-def test_logits_have_the_images_size(name, size):
+def check_size(name, size):
     _, variables, apply = made(name)
     logits = apply(variables, images(*size))
     assert logits.shape[:3] == (2, *size)
@@ -133,12 +139,21 @@ def test_logits_have_the_images_size(name, size):
     assert np.isfinite(np.asarray(logits)).all()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", but_slowly(SMALL, KIN))
+def test_logits_have_the_images_size(name):
+    check_size(name, (65, 33))
+
+
+@pytest.mark.parametrize("name", but_slowly(SMALL, (*KIN, *ON_KNOWN_PARTS)))
+def test_an_image_may_be_a_pixel(name):
+    check_size(name, (1, 1))
+
+
+@pytest.mark.parametrize("name", but_slowly(MODELS, (*KIN, "crf_as_rnn")))  # the CRF's own learn in its file
 def test_every_parameter_learns(name):
     model, variables, _ = made(name)
-    x = images(64, 64)
 
-    def loss(params):
+    def loss(params, x):
         settings = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(0)}}
         outputs, _ = model.apply({**variables, "params": params}, x, **settings)
         _, h, w, classes = outputs["logits"].shape  # fewer than the image has where only whole windows count
@@ -146,36 +161,47 @@ def test_every_parameter_learns(name):
         scores = [outputs["logits"], *(outputs[name] for name in outputs if name.startswith("aux_"))]
         return sum(jnp.mean((logits - target) ** 2) for logits in scores)
 
-    gradients = jax.jit(jax.grad(loss))(variables["params"])
+    gradients = jax.jit(jax.grad(loss))(variables["params"], images(64, 64))
     dead = [jax.tree_util.keystr(p) for p, g in jax.tree_util.tree_leaves_with_path(gradients) if not np.any(g)]
     assert dead == []
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_jit_equals_eager_and_mates_do_not_matter(name):
+@pytest.mark.parametrize("name", but_slowly(SMALL, KIN))
+def test_mates_do_not_matter(name):
+    _, variables, apply = made(name)
+    x, others = (np.array(images(65, 33, seed=seed)) for seed in (0, 1))
+    others[0] = x[0]
+    logits, among_others = (np.asarray(apply(variables, batch)) for batch in (x, others))
+    np.testing.assert_allclose(logits[0], among_others[0], rtol=1e-4, atol=1e-5 * np.abs(logits).max())
+    assert np.any(logits[1] != among_others[1])
+
+
+@pytest.mark.parametrize("name", but_slowly(SMALL, (*KIN, *ON_KNOWN_PARTS, "deeplab_v3")))
+def test_jit_equals_eager_one_by_one(name):
     model, variables, apply = made(name)
-    x = images(32, 40)
-    jitted = apply(variables, x)
-    eager = [logits_of(model, variables, one) for one in (x[:1], x[1:])]
-    np.testing.assert_allclose(jitted, jnp.concatenate(eager), rtol=1e-4, atol=1e-5 * np.abs(jitted).max())
+    x = images(65, 33)
+    jitted = np.asarray(apply(variables, x))
+    eager = np.concatenate([logits_of(model, variables, one) for one in (x[:1], x[1:])])
+    np.testing.assert_allclose(jitted, eager, rtol=1e-4, atol=1e-5 * np.abs(jitted).max())
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", but_slowly(SMALL, KIN))
 def test_bfloat16_inside_float32_outside(name):
     _, variables, apply = made(name)
-    x = images(32, 40)
+    x = images(65, 33)
     logits = jax.jit(partial(logits_of, MODELS[name](dtype=jnp.bfloat16)))(variables, x)
-    reference = apply(variables, x)
+    reference = np.asarray(apply(variables, x))
     assert logits.dtype == jnp.float32
-    error = np.abs(np.asarray(logits - reference)).mean() / np.abs(np.asarray(reference)).mean()
+    error = np.abs(np.asarray(logits) - reference).mean() / np.abs(reference).mean()
     assert 0 < error < 0.1
 
 
 def test_unet_padding_changes_nothing_where_none_is_needed():
     _, variables, apply = made("unet")
-    wide = jnp.pad(images(60, 57), ((0, 0), (0, 4), (0, 7), (0, 0)), constant_values=0.5)  # 0.5 is the model's zero
-    np.testing.assert_array_equal(apply(variables, wide)[:, :60, :57], apply(variables, wide[:, :60, :57]))
-    assert apply(variables, images(64, 64)).shape == (2, 64, 64, K)
+    wide = np.pad(images(60, 57), ((0, 0), (0, 4), (0, 7), (0, 0)), constant_values=0.5)  # 0.5 is the model's zero
+    wide, narrow = (np.asarray(apply(variables, x)) for x in (wide, wide[:, :60, :57]))
+    np.testing.assert_array_equal(wide[:, :60, :57], narrow)
+    assert wide.shape == (2, 64, 64, K)
 
 
 def test_remat_keeps_less_and_changes_no_gradient():

@@ -15,6 +15,7 @@ from jaxseg.models import CornerNet, CornerNetHourglass104
 from jaxseg.models.cornernet import boxes_of
 from jaxseg.nn.hourglass import StackedHourglass
 from jaxseg.tasks import corner_detection
+from tests.helpers import variables_of
 
 K = 3
 SMALL = CornerNet(K, StackedHourglass((4, 6, 8), (2, 1, 1), stacks=2, stem=3), 4, corners=10, detections=5)
@@ -23,10 +24,12 @@ TASK = corner_detection(("a", "b", "c"), coco_metric(lambda: None, ("box",)))
 
 @cache
 def variables():
-    fresh = jax.jit(partial(SMALL.init, train=False))(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    rng = np.random.default_rng(0)
-    # Running statistics and scales that are not 0 and 1.
-    return jax.tree.map(lambda x: np.asarray(x) + rng.uniform(0, 0.3, x.shape).astype(np.float32), fresh)
+    return jax.tree.map(np.asarray, variables_of(SMALL, jnp.zeros((1, 64, 64, 3))))
+
+
+@cache
+def applied():
+    return jax.jit(partial(SMALL.apply, train=False))
 
 
 def instances(counts, n=4, side=64):
@@ -37,6 +40,7 @@ def instances(counts, n=4, side=64):
     return {"boxes": boxes, "classes": rng.integers(1, K + 1, (len(counts), n)).astype(np.int32), "valid": valid}
 
 
+@pytest.mark.slow
 def test_hourglass_104_has_the_authors_number_of_parameters():
     model = CornerNetHourglass104(80)
     shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), np.zeros((1, 128, 128, 3), np.float32))
@@ -108,7 +112,7 @@ def in_pytorch(params, stats, images):
 def test_the_maps_are_those_of_the_same_network_in_pytorch():
     torch = pytest.importorskip("torch")
     images = np.random.default_rng(2).uniform(size=(2, 48, 64, 3)).astype(np.float32)
-    got = jax.jit(partial(SMALL.apply, train=False))(variables(), images)
+    got = applied()(variables(), images, np.array([[48, 64]] * 2, np.int32))
     x = (images - SMALL.normalization.mean) / SMALL.normalization.std
     x = torch.tensor(x.transpose(0, 3, 1, 2).astype(np.float32))
     want = in_pytorch(variables()["params"], variables()["batch_stats"], x)
@@ -122,34 +126,32 @@ def test_the_maps_are_those_of_the_same_network_in_pytorch():
 
 def test_true_maps_give_the_true_boxes():
     truth = jax.tree.map(lambda x: x[0], instances([4]))
-    maps = []
-    for target in ops.corner_targets(
-        *(truth[k] for k in ("boxes", "classes", "valid")), (16, 16), stride=4, num_classes=K
-    ):
+    maps, corners = [], jax.jit(partial(ops.corner_targets, size=(16, 16), stride=4, num_classes=K))
+    for target in jax.device_get(corners(*(truth[k] for k in ("boxes", "classes", "valid")))):
         embedding, offset = np.zeros((256,), np.float32), np.zeros((256, 2), np.float32)
         embedding[target.place], offset[target.place] = np.arange(4), target.offset
         logits = np.log(np.clip(target.heat, 1e-4, 1 - 1e-4) / (1 - np.clip(target.heat, 1e-4, 1 - 1e-4)))
         maps.append(ops.Corners(logits, embedding.reshape(16, 16), offset.reshape(16, 16, 2)))
-    found = boxes_of(*maps, np.array([64, 64]), corners=20, detections=4, max_distance=0.5)
+    decode = jax.jit(partial(boxes_of, corners=20, detections=4, max_distance=0.5))
+    found = decode(*maps, np.array([64, 64]))
     distance = np.abs(np.asarray(found.boxes)[:, None] - truth["boxes"][None]).max(-1)
     assert distance.min(0).max() < 1e-3
     np.testing.assert_array_equal(found.classes, truth["classes"][distance.argmin(1)])
 
 
-@cache
-def step():
-    def loss(params, images, sizes, truth):
-        outputs, _ = SMALL.apply({**variables(), "params": params}, images, sizes, train=True, mutable=["batch_stats"])
-        return TASK.loss(outputs, {"instances": truth})
-
-    return jax.jit(jax.value_and_grad(loss, has_aux=True))
-
-
 def test_every_parameter_learns_and_one_program_serves_any_number_of_objects():
+    model = SMALL.clone(backbone=StackedHourglass((4, 6), (1, 1), stacks=2, stem=3))
     images = np.random.default_rng(3).uniform(size=(2, 64, 64, 3)).astype(np.float32)
     sizes = np.array([[64, 64], [50, 60]], np.int32)
+    variables = variables_of(model, images)
+
+    def loss(params, truth):
+        outputs, _ = model.apply({**variables, "params": params}, images, sizes, train=True, mutable=["batch_stats"])
+        return TASK.loss(outputs, {"instances": truth})
+
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
     for counts in ([3, 4], [1, 0], [0, 0]):
-        (_, terms), gradient = step()(variables()["params"], images, sizes, instances(counts))
+        (_, terms), gradient = step(variables["params"], instances(counts))
         assert all(np.isfinite(value) for value in terms.values())
         assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradient))
         if counts == [3, 4]:
@@ -159,13 +161,13 @@ def test_every_parameter_learns_and_one_program_serves_any_number_of_objects():
             assert all("embedding" in name and "last" in name and "bias" in name for name in still), still
     assert terms["pull"] == terms["push"] == terms["offset"] == 0
     assert terms["heat"] > 0
-    assert step()._cache_size() == 1
+    assert step._cache_size() == 1
 
 
 def test_detections_lie_in_the_image():
-    images = np.random.default_rng(4).uniform(size=(2, 64, 64, 3)).astype(np.float32)
-    sizes = np.array([[64, 64], [40, 52]], np.int32)
-    found = TASK.predict(jax.jit(partial(SMALL.apply, train=False))(variables(), images, sizes), {})
+    images = np.random.default_rng(4).uniform(size=(2, 48, 64, 3)).astype(np.float32)
+    sizes = np.array([[48, 64], [40, 52]], np.int32)
+    found = TASK.predict(applied()(variables(), images, sizes), {})
     assert set(found) == {"boxes", "scores", "classes", "valid"}
     assert found["boxes"].shape == (2, 5, 4)
     for boxes, valid, (h, w) in zip(np.asarray(found["boxes"]), np.asarray(found["valid"]), sizes):

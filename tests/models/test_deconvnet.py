@@ -12,6 +12,7 @@ from jaxseg import ops
 from jaxseg.models.deconvnet import DeconvNet, ProposalWise, aggregate_proposals, ensemble
 from jaxseg.nn import Conv, Normalization
 from jaxseg.types import JaxsegError
+from tests.helpers import slowly
 from tests.models.test_contract import images, variables_of
 
 
@@ -66,7 +67,7 @@ def test_training_by_the_batchs_statistics_equals_pytorch(net):
     assert error.mean() < 1e-3 * np.abs(theirs.numpy()).mean()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (65, 33)])
+@pytest.mark.parametrize("size", [*slowly(((1, 1),)), (65, 33)])
 def test_any_size(net, size):
     model, x, variables = net
     f = jax.jit(partial(model.apply, train=False))
@@ -119,8 +120,17 @@ def paint(scores):
 BOXES = np.float32([[0, 0, 16, 12], [4, 2, 10, 8], [-3, -2, 7, 9], [10, 5, 22, 15], [6, 6, 6, 9]])
 
 
-@pytest.mark.parametrize("how", ["max", "mean"])
-@pytest.mark.parametrize("batch", [1, 2])
+@partial(jax.jit, static_argnames="side")
+def cropped(image, box, side, fill):
+    return ops.crop_resize(image, box, side, jnp.asarray(fill))
+
+
+@partial(jax.jit, static_argnames="size")
+def pasted(scores, box, size):
+    return ops.paste_resize(scores, box, size)
+
+
+@pytest.mark.parametrize(("how", "batch"), [("max", 2), ("mean", 1), *slowly(("max", 1), ("mean", 2))])
 def test_aggregation_equals_a_loop(how, batch):
     rng = np.random.default_rng(0)
     image = rng.random((12, 16, 3)).astype(np.float32)
@@ -128,11 +138,11 @@ def test_aggregation_equals_a_loop(how, batch):
     predict, valid = paint(bias), np.array([True, True, False, True, True])
     maps = []
     for box, real in zip(BOXES, valid):
-        crop = np.asarray(ops.crop_resize(jnp.asarray(image), jnp.asarray(box), 8, 0.25))
-        pasted = np.asarray(ops.paste_resize(jnp.asarray(predict(crop[None])[0]), jnp.asarray(box), (12, 16)))
+        crop = np.asarray(cropped(image, box, 8, np.float32(0.25)))
+        scores = np.asarray(pasted(predict(crop[None])[0], box, (12, 16)))
         x1, y1, x2, y2 = (int(np.clip(v, 0, n)) for v, n in zip(box, (16, 12, 16, 12)))
         whole = np.zeros((12, 16, 2), np.float32)
-        whole[y1:y2, x1:x2] = pasted[y1:y2, x1:x2]
+        whole[y1:y2, x1:x2] = scores[y1:y2, x1:x2]
         maps += [whole] if real else []
     wanted = np.maximum(np.max(maps, 0), 0) if how == "max" else np.mean(maps, 0)
     f = jax.jit(partial(aggregate_proposals, predict, side=8, fill=0.25, how=how, batch=batch))
@@ -165,16 +175,17 @@ def test_proposal_wise_is_its_network_over_the_grid():
     network = Paint()
     model = ProposalWise(network, sides=(0.8,), batch=2)
     x = images(10, 14)
-    variables = model.init(jax.random.key(0), x, train=False)
+    variables = variables_of(model, x)
     assert set(variables["params"]) == {"score"}  # its parameters are the network's own
     logits = jax.jit(partial(model.apply, train=False))(variables, x)["logits"]
     wanted = np.zeros((10, 14, 2), np.float32)
+    alone = jax.jit(partial(network.apply, train=False))
     for box in ops.grid_boxes((10, 14), (0.8,)):
-        crop = ops.crop_resize(x[1], jnp.asarray(box), 8, np.float32([0.1, 0.2, 0.3]))
-        scores = network.apply(variables, crop[None], train=False)["logits"][0]
-        wanted = np.maximum(wanted, ops.paste_resize(scores, jnp.asarray(box), (10, 14)))
+        crop = cropped(x[1], box, 8, np.float32([0.1, 0.2, 0.3]))
+        scores = alone(variables, crop[None])["logits"][0]
+        wanted = np.maximum(wanted, pasted(scores, box, (10, 14)))
     np.testing.assert_allclose(logits[1], wanted, rtol=1e-4, atol=1e-5)
-    trained, direct = (m.apply(variables, x, train=True)["logits"] for m in (model, network))
+    trained, direct = (jax.jit(partial(m.apply, train=True))(variables, x)["logits"] for m in (model, network))
     np.testing.assert_array_equal(trained, direct)
 
 

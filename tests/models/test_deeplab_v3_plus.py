@@ -10,7 +10,7 @@ from jaxseg.models.deeplab_v3_plus import DeepLabV3PlusResNet50, deeplab_v3_plus
 from jaxseg.nn.resnet import ResNet
 from jaxseg.types import JaxsegError
 from jaxseg.weights import to_torch
-from tests.models.test_contract import variables_of
+from tests.helpers import slowly, variables_of
 
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
@@ -46,7 +46,8 @@ def decoder(net, low, last, size, rates, separable):
 
 
 @pytest.mark.parametrize(
-    ("size", "output_stride", "separable"), [((65, 97), 16, True), ((50, 64), 8, True), ((64, 64), 16, False)]
+    ("size", "output_stride", "separable"),
+    [((65, 97), 16, True), ((64, 64), 16, False), *slowly(((50, 64), 8, True))],
 )
 def test_the_papers_decoder(size, output_stride, separable):
     settings = {"features": 8, "low_features": 4, "separable": separable}

@@ -15,6 +15,7 @@ from jaxseg.nn.language import LanguageModel
 from jaxseg.nn.roi_heads import TwoFC
 from jaxseg.recipes import SHAPES_RCNN
 from jaxseg.types import END, START
+from tests.helpers import slowly, variables_of
 
 N, F, V, T, H = 5, 12, 9, 6, 16
 
@@ -25,11 +26,11 @@ def language(request):
     rng = np.random.default_rng(0)
     codes = rng.normal(size=(N, F)).astype(np.float32)
     tokens = rng.integers(2, V, (N, T)).astype(np.int32)
-    variables = model.init(jax.random.key(0), codes, tokens)
+    variables = jax.jit(model.init)(jax.random.key(0), codes, tokens)
     # Far from zero, so that what it says varies.
     return (
         model,
-        jax.tree.map(lambda x: x + 0.3 * rng.normal(size=x.shape).astype(np.float32), variables),
+        jax.tree.map(lambda x: np.asarray(x) + 0.3 * rng.normal(size=x.shape).astype(np.float32), variables),
         codes,
         tokens,
     )
@@ -60,7 +61,7 @@ def test_what_is_said_is_as_likely_as_the_teacher_finds_it(language, width):
     model, variables, codes, _ = language
     said = jax.jit(partial(model.apply, method="decode", length=T, width=width))(variables, codes)
     tokens = np.asarray(said.tokens)
-    logits = np.asarray(model.apply(variables, codes, said.tokens), np.float64)
+    logits = np.asarray(jax.jit(model.apply)(variables, codes, said.tokens), np.float64)
     logits[..., :2] = -np.inf  # neither nothing nor START is ever said
     likely = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     for n in range(N):
@@ -75,7 +76,8 @@ def test_what_is_said_is_as_likely_as_the_teacher_finds_it(language, width):
 
 def test_a_wider_beam_says_nothing_less_likely(language):
     model, variables, codes, _ = language
-    narrow, wide = (model.apply(variables, codes, method="decode", length=T, width=w) for w in (1, V**3))
+    decode = partial(model.apply, method="decode", length=T)
+    narrow, wide = (jax.jit(partial(decode, width=w))(variables, codes) for w in (1, V**3))
     assert np.all(np.asarray(wide.scores) >= np.asarray(narrow.scores) - 1e-5)
 
 
@@ -95,12 +97,12 @@ def batch():
     return next(iter(eval_batches(e.data.val, e.data.prepare, batch_size=4, max_instances=6)))
 
 
-@pytest.mark.parametrize("differentiable", [True, False])
+@pytest.mark.parametrize("differentiable", [True, *slowly(False)])
 def test_what_is_said_moves_where_is_looked(batch, differentiable):
     """The caption's loss alone has a gradient toward the proposals' transforms, if these are differentiable."""
     model = small(differentiable)
     given = (batch["image"], batch["size"])
-    variables = jax.jit(lambda: model.init(jax.random.key(0), *given, train=False))()
+    variables = variables_of(model, batch["image"])
 
     def loss(params):
         outputs, _ = model.apply(

@@ -113,7 +113,7 @@ def test_the_loss_is_the_papers(setting):
     outputs = apply(variables, images, sizes, truth, proposals, rngs={"sampling": jax.random.key(1)})
     roi = outputs["roi"]
     names = ("logits", "deltas", "classes", "targets", "valid")
-    kind, box = losses.roi_losses(*(roi[name] for name in names), beta=RULES.box_beta)
+    kind, box = jax.jit(partial(losses.roi_losses, beta=RULES.box_beta))(*(roi[name] for name in names))
     logits, moved, classes, targets = [], [], [], []
     for i in range(2):
         rows = np.asarray(roi["valid"][i])
@@ -157,7 +157,8 @@ def test_which_regions_are_drawn():
     allowed = set(np.flatnonzero((iou >= 0.1) & np.append(valid, [True, True])).tolist())
     assert seen == allowed
     assert 30 < len(allowed) < 140
-    far = roi_targets(RULES._replace(roi_lowest=0.0), jax.random.key(0), (boxes, valid), truth)
+    anywhere = jax.jit(partial(roi_targets, RULES._replace(roi_lowest=0.0)))
+    far = anywhere(jax.random.key(0), (boxes, valid), truth)
     assert (iou[far["index"]] < 0.1).any()
 
 
@@ -170,12 +171,13 @@ def test_every_parameter_learns_and_an_empty_picture_costs_nothing(setting):
         )
         return sum(losses.roi_losses(*(outputs["roi"][k] for k in ("logits", "deltas", "classes", "targets", "valid"))))
 
-    gradients = jax.jit(jax.grad(loss))(variables["params"], truth, proposals)
+    step = jax.jit(jax.value_and_grad(loss))
+    _, gradients = step(variables["params"], truth, proposals)
     dead = [jax.tree_util.keystr(p) for p, g in jax.tree_util.tree_leaves_with_path(gradients) if not np.any(g)]
     assert dead == []
     nothing = {**truth, "valid": np.zeros_like(truth["valid"])}
     none = {**proposals, "valid": np.zeros_like(proposals["valid"])}
-    value, gradients = jax.jit(jax.value_and_grad(loss))(variables["params"], nothing, none)
+    value, gradients = step(variables["params"], nothing, none)
     assert value == 0
     assert not any(np.any(g) for g in jax.tree.leaves(gradients))
 
@@ -200,6 +202,6 @@ def test_what_is_padding_changes_nothing(setting):
 def test_what_is_missing_is_said(setting):
     images, sizes, _, proposals, variables = setting
     with pytest.raises(JaxsegError, match=r"add data\.Propose"):
-        model().apply(variables, images, sizes)
+        jax.eval_shape(model().apply, variables, images, sizes)
     with pytest.raises(JaxsegError, match="trained with targets"):
-        model().apply(variables, images, sizes, None, proposals, train=True)
+        jax.eval_shape(partial(model().apply, train=True), variables, images, sizes, None, proposals)

@@ -18,6 +18,10 @@ def random_variables(model, x, scale=0.05):
     return jax.tree.map(lambda s: jnp.asarray(rng.normal(0, scale, s.shape), jnp.float32), shapes)
 
 
+def logits_of(model):
+    return jax.jit(lambda variables, x: model.apply(variables, x, train=False)["logits"])
+
+
 @pytest.mark.parametrize("make", [FCN32s, FCN16s, FCN8s])
 def test_equals_the_authors_definition(make):
     torch = pytest.importorskip("torch")
@@ -26,7 +30,7 @@ def test_equals_the_authors_definition(make):
     model = make(K, base=4, fc_features=8)
     x = np.random.default_rng(0).random((1, 53, 40, 3)).astype(np.float32)
     variables = random_variables(model, x)
-    ours = jax.jit(partial(model.apply, train=False))(variables, x)["logits"]
+    ours = logits_of(model)(variables, x)
     caffe = x * 255 - np.array([122.67892, 116.66877, 104.00699], np.float32)
     with torch.no_grad():
         theirs = torch_twins.fcn(variables["params"], torch.tensor(caffe.transpose(0, 3, 1, 2)), model.stride)
@@ -39,16 +43,15 @@ def test_a_finer_net_begins_as_the_coarser_one():
     coarse, fine = (make(K, base=4, fc_features=8, paper_padding=False, dropout=0.0) for make in (FCN32s, FCN16s))
     x = np.random.default_rng(1).random((1, 128, 128, 3)).astype(np.float32)
     trained = random_variables(coarse, x)
-    begun = transfer(trained, fine.init(jax.random.key(1), x, train=False))
-    assert jnp.array_equal(begun["params"]["fc6"]["kernel"], trained["params"]["fc6"]["kernel"])
+    begun = transfer(trained, jax.jit(partial(fine.init, train=False))(jax.random.key(1), x))
+    assert np.array_equal(begun["params"]["fc6"]["kernel"], trained["params"]["fc6"]["kernel"])
     assert not np.any(begun["params"]["score_pool4"]["kernel"])
-    a = coarse.apply(trained, x, train=False)["logits"]
-    b = fine.apply(begun, x, train=False)["logits"]
+    a, b = (logits_of(model)(variables, x) for model, variables in ((coarse, trained), (fine, begun)))
     # Two bilinear enlargements (2x, then 16x) are not quite one of 32x: near, and of the same classes nearly always.
     inside = np.s_[:, 24:-24, 24:-24]
     assert np.mean(np.argmax(a, -1)[inside] == np.argmax(b, -1)[inside]) > 0.95
     with pytest.raises(JaxsegError, match="score_fr"):
-        transfer(trained, FCN16s(K + 1, base=4, fc_features=8).init(jax.random.key(1), x, train=False))
+        transfer(trained, random_variables(FCN16s(K + 1, base=4, fc_features=8), x))
 
 
 def test_fc6_as_a_convolution_is_the_fully_connected_layer():
@@ -72,6 +75,5 @@ def test_all_at_once_scales_the_skips():
     scaled = jax.tree.map(lambda p: p, variables)
     for name, factor in (("score_pool4", 0.01), ("score_pool3", 0.0001)):
         scaled["params"][name]["kernel"] = scaled["params"][name]["kernel"] * factor
-    a = at_once.apply(variables, x, train=False)["logits"]
-    b = staged.apply(scaled, x, train=False)["logits"]
+    a, b = (logits_of(model)(v, x) for model, v in ((at_once, variables), (staged, scaled)))
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)

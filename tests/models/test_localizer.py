@@ -29,13 +29,14 @@ def test_the_heads_are_the_layers_they_claim():
         name: {k: v for k, v in tree.items() if k.startswith(("conv1", "bn1", "layer"))}
         for name, tree in variables.items()
     }
-    features = BACKBONE.apply(backbone, model.normalization(x), train=False)["layer4"]
+    apply = jax.jit(lambda variables, x: BACKBONE.apply(variables, model.normalization(x), train=False)["layer4"])
+    features = np.asarray(apply(backbone, x))
 
     def dense(name, x):
         return x @ np.asarray(params[name]["kernel"]) + np.asarray(params[name]["bias"])[None]
 
     np.testing.assert_allclose(outputs["logits"], dense("fc", np.mean(features, (1, 2))), rtol=1e-3, atol=1e-4)
-    h = np.asarray(ops.adaptive_avg_pool(features, 3)).reshape(2, -1)
+    h = np.asarray(jax.jit(partial(ops.adaptive_avg_pool, size=3))(features)).reshape(2, -1)
     for name in ("regress1", "regress2"):
         h = np.maximum(dense(name, h), 0)
     np.testing.assert_allclose(outputs["boxes"], dense("box", h).reshape(2, K, 4), rtol=1e-3, atol=1e-4)

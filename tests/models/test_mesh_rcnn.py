@@ -20,35 +20,41 @@ def setting():
     return e, batch
 
 
+@partial(jax.jit, static_argnames=("threshold", "squares"))
+def mesh_and_neighbors(voxels, **settings):
+    mesh = ops.cubify(voxels, **settings)
+    return mesh, ops.mesh_neighbors(mesh.faces, mesh.face_valid, len(mesh.vertices))
+
+
 def test_a_graph_convolution_is_a_product_with_the_adjacency():
-    mesh = ops.cubify(jnp.asarray(np.random.default_rng(0).random((4, 4, 4))), threshold=0.6, squares=200)
+    mesh, neighbors = mesh_and_neighbors(np.random.default_rng(0).random((4, 4, 4)), threshold=0.6, squares=200)
     count = len(mesh.vertices)
-    neighbors = ops.mesh_neighbors(mesh.faces, mesh.face_valid, count)
     adjacent = np.zeros((count, count + 1))
     for i, row in enumerate(np.asarray(neighbors)):
         adjacent[i, row] = 1
     adjacent = adjacent[:, :count]
     x = np.random.default_rng(1).normal(size=(count, 6)).astype(np.float32)
     layer = GraphConv(5)
-    p = layer.init(jax.random.key(0), x, neighbors)["params"]
+    p = jax.eval_shape(layer.init, jax.random.key(0), x, neighbors)["params"]
     p = jax.tree.map(lambda a: np.random.default_rng(2).normal(size=a.shape).astype(np.float32), p)
     own, other = ({k: np.float64(v) for k, v in p[name].items()} for name in ("own", "neighbors"))
     expected = x @ own["kernel"] + own["bias"] + adjacent @ (x @ other["kernel"] + other["bias"])
-    found = layer.apply({"params": p}, x, neighbors)
+    found = np.asarray(jax.jit(layer.apply)({"params": p}, x, neighbors))
     there = np.asarray(mesh.vertex_valid)
     np.testing.assert_allclose(found[there], expected[there], atol=1e-4)
 
 
 def test_a_stage_begins_without_a_move_and_moves_by_one_at_most():
     region = np.random.default_rng(0).normal(size=(4, 4, 6)).astype(np.float32)
-    mesh = ops.cubify(jnp.ones((2, 2, 2)), squares=24)
-    neighbors = ops.mesh_neighbors(mesh.faces, mesh.face_valid, len(mesh.vertices))
+    mesh, neighbors = mesh_and_neighbors(np.ones((2, 2, 2), np.float32), squares=24)
+    vertices = np.asarray(mesh.vertices)
     stage = Refinement(2, 8)
-    variables = stage.init(jax.random.key(0), region, mesh.vertices, None, neighbors)
-    np.testing.assert_array_equal(stage.apply(variables, region, mesh.vertices, None, neighbors)[0], mesh.vertices)
-    wild = jax.tree.map(lambda a: a + 5, variables)
-    moved, _ = stage.apply(wild, region, mesh.vertices, None, neighbors)
-    assert 0.5 < np.abs(moved - mesh.vertices).max() <= 1
+    variables = jax.jit(stage.init)(jax.random.key(0), region, vertices, None, neighbors)
+    apply = jax.jit(stage.apply)
+    np.testing.assert_array_equal(apply(variables, region, vertices, None, neighbors)[0], vertices)
+    wild = jax.tree.map(lambda a: np.asarray(a) + 5, variables)
+    moved, _ = apply(wild, region, vertices, None, neighbors)
+    assert 0.5 < np.abs(moved - vertices).max() <= 1
 
 
 def test_targets_of_the_true_box_are_the_shape_itself(setting):
@@ -77,10 +83,10 @@ def test_targets_of_the_true_box_are_the_shape_itself(setting):
 
 def test_half_a_box_sees_half_the_shape(setting):
     _, batch = setting
-    truth = {k: jnp.asarray(v[0]) for k, v in batch["instances"].items()}
-    x1, y1, x2, y2 = np.asarray(truth["frames"][0])
-    half = jnp.array([[x1, y1, (x1 + x2) / 2, y2]])
-    found = mesh_targets(truth, half, jnp.zeros(1, jnp.int32), side=12)
+    truth = {k: v[0] for k, v in batch["instances"].items()}
+    x1, y1, x2, y2 = truth["frames"][0]
+    half = np.float32([[x1, y1, (x1 + x2) / 2, y2]])
+    found = jax.jit(partial(mesh_targets, side=12))(truth, half, np.zeros(1, np.int32))
     whole = np.asarray(truth["voxels"][0])
     side = whole.shape[-1]
     left = whole[:, :, : side // 2].astype(float)
@@ -97,6 +103,49 @@ def test_into_a_box_and_back():
     np.testing.assert_allclose(from_box(np.float32([[-1, 1, 1]]), box, depth), [[3, 15, 4]])
 
 
+def test_every_part_of_the_head_learns_and_nothing_without_objects(setting):
+    """The head by itself, on regions of noise and the true boxes, three times each."""
+    e, batch = setting
+    head, truth = e.model.heads["mesh"], batch["instances"]
+    regions = np.random.default_rng(0).normal(size=(4, 6, 3, 3, 8)).astype(np.float32)
+    positives = {k: np.tile(truth[k], (1, 3) + (1,) * (truth[k].ndim - 2)) for k in ("boxes", "classes", "valid")}
+    found, positives["match"] = positives.copy(), np.tile(np.int32([0, 1]), (4, 3))
+    predict = partial(head.apply, size=batch["image"].shape[1:3], method="predictions")
+
+    class Fed:
+        def init(self, key, x, train):
+            return head.init(key, x, found, size=(64, 64), method="predictions")
+
+    variables = variables_of(Fed(), regions)  # none is 0, behind which nothing would learn in the first step
+
+    def loss(variables, regions, positives):
+        rngs = {"sampling": jax.random.key(1)}
+        outputs = head.apply(
+            variables, regions, positives, truth, e.model.detector.config, rngs=rngs, method="training"
+        )
+        assert outputs["valid"].shape == (4, 2)  # MeshHead.learnt, of 6 regions of objects
+        terms = losses.mesh_losses(**outputs)
+        return sum(terms.values()), terms
+
+    learn = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
+    (_, terms), gradient = learn(variables, regions, positives)
+    assert set(terms) == {"voxel", "depth", "chamfer", "normal", "edge"}
+    assert all(float(term) > 0 for term in terms.values())
+    for path, g in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.any(np.asarray(g)), jax.tree_util.keystr(path)
+    (nothing, _), gradient = learn(variables, regions, {**positives, "valid": np.zeros_like(positives["valid"])})
+    assert nothing == 0
+    assert not any(np.asarray(g).any() for g in jax.tree.leaves(gradient))
+    found["valid"][:, 4:] = False
+    shapes = jax.jit(predict)(variables, regions, found)
+    squares = 6 * 6**2
+    assert shapes["faces"].shape == (4, 6, 2 * squares, 3)
+    assert shapes["vertices"].shape == (4, 6, squares * 4 // 3, 3)
+    assert np.isfinite(shapes["vertices"]).all()
+    assert not np.asarray(shapes["face_valid"])[~found["valid"]].any()
+
+
+@pytest.mark.slow
 def test_all_parts_learn_and_nothing_without_objects(setting):
     e, batch = setting
     image, sizes, instances = e.task.inputs(batch)

@@ -3,9 +3,9 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from jaxseg import losses, ops
 from jaxseg.metrics.precision import box_iou
@@ -27,48 +27,47 @@ def setting():
     return images, np.array([[46, 57], [40, 44]], np.int32), variables
 
 
+DETECT = jax.jit(partial(MODEL.apply, train=False))
+
+
 def test_each_window_is_answered_as_if_alone(setting):
     images, sizes, variables = setting
-    outputs = jax.jit(partial(MODEL.apply, train=False))(variables, images, sizes)
+    outputs = jax.device_get(DETECT(variables, images, sizes))
+    apply = jax.jit(partial(NETWORK.apply, train=False))
     inner = {kind: tree["network"] for kind, tree in variables.items()}
-    n = 0
+    normalised, n = np.asarray(RULES.normalization(images))[0], 0
     for h, w in MODEL.copies((46, 57)):
-        x = jnp.where(jnp.arange(57)[None, None, :, None] < 57, RULES.normalization(jnp.asarray(images)), 0)
-        copy = np.pad(np.asarray(ops.resize_bilinear(x[0], (h, w))), ((6, 6), (6, 6), (0, 0)))
+        copy = jax.jit(partial(ops.resize_bilinear, size=(h, w)))(normalised)
+        copy = np.pad(copy, ((6, 6), (6, 6), (0, 0)))
         for y in range(0, h + 12 - 31, 4):
             for x in range(0, w + 12 - 31, 4):
                 corners = np.array([x - 6, y - 6, x + 26, y + 26]) * [57 / w, 46 / h, 57 / w, 46 / h]
                 np.testing.assert_allclose(outputs["windows"][n], corners, rtol=1e-5)
                 if n % 17 == 0:
-                    alone, moved = NETWORK.apply(inner, jnp.asarray(copy[None, y : y + 32, x : x + 32]), train=False)
+                    alone, moved = apply(inner, copy[None, y : y + 32, x : x + 32])
                     assert alone.shape == (1, 1, 1, K + 1)
-                    np.testing.assert_allclose(outputs["logits_of"][0, n], alone[0, 0, 0], rtol=1e-3, atol=1e-4)
-                    np.testing.assert_allclose(outputs["deltas_of"][0, n], moved[0, 0, 0], rtol=1e-3, atol=1e-4)
+                    logits, deltas = outputs["logits_of"][0, n], outputs["deltas_of"][0, n]
+                    np.testing.assert_allclose(logits, np.asarray(alone)[0, 0, 0], rtol=1e-3, atol=1e-4)
+                    np.testing.assert_allclose(deltas, np.asarray(moved)[0, 0, 0], rtol=1e-3, atol=1e-4)
                 n += 1
     assert n == len(outputs["windows"]) > 100
 
 
 def test_detections_are_of_windows_whose_middle_the_image_holds(setting):
     images, sizes, variables = setting
-    found = jax.jit(partial(MODEL.apply, train=False))(variables, images, sizes)
+    found = jax.device_get(DETECT(variables, images, sizes))
     noise = images.copy()
     noise[1, 40:], noise[1, :, 44:] = 5, 5  # beyond the true size
-    again = jax.jit(partial(MODEL.apply, train=False))(variables, noise, sizes)
+    again = jax.device_get(DETECT(variables, noise, sizes))
+    detect = jax.jit(partial(ops.detect, iou_threshold=0.3, max_outputs=10))
     for i in range(2):
-        windows = np.asarray(found["windows"])
+        windows = found["windows"]
         middle = (windows[:, :2] + windows[:, 2:]) / 2
         inside = ((middle >= 0) & (middle <= sizes[i][::-1])).all(1)
         assert inside.any()
         assert inside.all() == (i == 0)
-        wanted = ops.detect(
-            jax.nn.softmax(found["logits_of"][i])[:, 1:],
-            found["deltas_of"][i],
-            jnp.asarray(windows),
-            jnp.asarray(inside),
-            jnp.asarray(sizes[i]),
-            iou_threshold=0.3,
-            max_outputs=10,
-        )
+        probabilities = softmax(found["logits_of"][i], -1)[:, 1:]
+        wanted = detect(probabilities, found["deltas_of"][i], windows, inside, sizes[i])
         assert found["valid"][i].sum() > 2
         for key in ("boxes", "scores", "classes", "valid"):
             np.testing.assert_allclose(found[key][i], getattr(wanted, key), atol=1e-4)
@@ -121,4 +120,4 @@ def test_an_image_too_small_for_a_window_is_refused(setting):
         MODEL.windows((20, 30))
     images, sizes, variables = setting
     with pytest.raises(JaxsegError, match="trained with targets"):
-        MODEL.apply(variables, images, sizes, train=True, mutable=["batch_stats"])
+        jax.eval_shape(partial(MODEL.apply, train=True, mutable=["batch_stats"]), variables, images, sizes)

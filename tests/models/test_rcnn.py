@@ -48,11 +48,14 @@ def test_a_box_fills_all_but_its_context():
 def test_the_host_and_the_device_see_the_same(box):
     image = np.random.default_rng(0).integers(0, 255, (30, 40, 3)).astype(np.uint8)
     host = warp_region(image, np.float32(box), SIDE, context=CONTEXT)
-    frame = ops.context_boxes(jnp.float32(box), SIDE, CONTEXT)
-    device = ops.crop_resize(jnp.asarray(image, jnp.float32) / 255, frame, SIDE, jnp.asarray(MEAN))
-    np.testing.assert_allclose(host, device, atol=2e-5)
+    np.testing.assert_allclose(host, crop_on_device(image.astype(np.float32) / 255, np.float32(box)), atol=2e-5)
     with pytest.raises(JaxsegError, match="less than half"):
-        ops.context_boxes(frame, 8, 4)
+        ops.context_boxes(jnp.float32(box), 8, 4)
+
+
+@jax.jit
+def crop_on_device(image, box):
+    return ops.crop_resize(image, ops.context_boxes(box, SIDE, CONTEXT), SIDE, jnp.asarray(MEAN))
 
 
 def test_crops_are_of_the_class_that_they_overlap():
@@ -127,12 +130,13 @@ def test_features_are_those_of_the_crops_one_by_one(described):
     model, variables, batches, images = described
     assert len(images) == 16
     network = {"params": variables["params"]["network"]}
+    apply = jax.jit(partial(model.network.apply, train=False))
     for place in (0, 13):
         image, row = images[place], batches[place // 8]["image"][place % 8]
         pixels = np.round(row * 255).astype(np.uint8)
         fill = tuple(255 * v for v in IMAGENET.mean)
         crops = np.stack([warp_region(pixels, box, SIDE, context=CONTEXT, fill=fill) for box in image.boxes])
-        alone = model.network.apply(network, jnp.asarray(crops, jnp.float32), train=False)
+        alone = apply(network, crops.astype(np.float32))
         for name in ("fc7", "pool5"):
             wanted = np.asarray(alone[name])
             np.testing.assert_allclose(getattr(image, name), wanted, atol=1e-3 * np.abs(wanted).max(), err_msg=name)
@@ -213,7 +217,8 @@ def test_detections_are_a_greedy_loops(described):
     params = {**variables["params"]}
     params["box"] = jax.tree.map(lambda x: x * 0.01, params["box"])
     found = jax.jit(partial(model.apply, train=False))({"params": params}, *arguments)
-    features = model.apply({"params": params}, *arguments[:2], batch["proposals"]["boxes"], method="describe")
+    describe = jax.jit(partial(model.apply, method="describe"))
+    features = describe({"params": params}, *arguments[:2], batch["proposals"]["boxes"])
     for i in (0, 5):
         valid = batch["proposals"]["valid"][i]
         boxes = batch["proposals"]["boxes"][i][valid].astype(np.float64)
@@ -250,6 +255,7 @@ def test_what_cannot_be_is_said(described):
         len(RegionCrops(empty))
 
 
+@pytest.mark.slow
 def test_both_stages_of_the_config(tmp_path):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         first, second = tmp_path / "1", tmp_path / "2"

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from tests.helpers import slowly  # noqa: E402
 from tests.torchvision_models import arrays_of, import_torchvision, randomized  # noqa: E402
 
 K, SIZE = 3, (128, 160)
@@ -202,7 +203,7 @@ def clipped(boxes, size):
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
-@pytest.mark.parametrize("kind", ["fpn", "c4"])
+@pytest.mark.parametrize("kind", ["fpn", *slowly("c4")])
 def test_inference(kind):
     torch.manual_seed(0)
     twin = Twin(kind)

@@ -10,10 +10,12 @@ import pytest
 
 from jaxseg.losses import cross_entropy
 from jaxseg.models import deeplab_v3, fcn, resnet, vgg
+from jaxseg.nn import ResNet
 from jaxseg.weights import torchvision as names
 from jaxseg.weights.match import to_jaxseg, to_torch
 
 torch = pytest.importorskip("torch")
+from tests.helpers import slowly  # noqa: E402
 from tests.torchvision_models import arrays_of, import_torchvision, nchw, nhwc, randomized  # noqa: E402
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -71,13 +73,16 @@ def watch(module, layers):
     return seen
 
 
-def both_sizes(kinds):
-    """Each name at an even and an odd size; deep ones, which repeat the blocks of the others, at the odd one alone."""
+def both_sizes(kinds, quick):
+    """Each name at an even and an odd size; deep ones, which repeat the blocks of the others, at the odd one alone, and
+    slowly. Quickly the ``quick``, whose blocks are all there are, at the odd one."""
     even, odd = (64, 96), (65, 51)
-    return [(name, size) for name in kinds for size in (even, odd) if size == odd or not re.search("101|152", name)]
+    cases = [(name, size) for name in kinds for size in (even, odd) if size == odd or not re.search("101|152", name)]
+    first = [(name, odd) for name in quick]
+    return first + slowly(*(case for case in cases if case not in first))
 
 
-@pytest.mark.parametrize(("name", "size"), both_sizes(CLASSIFIERS), ids=str)
+@pytest.mark.parametrize(("name", "size"), both_sizes(CLASSIFIERS, ["resnet18", "resnet50"]), ids=str)
 def test_classifier(name, size):
     module = randomized(getattr(import_torchvision().models, name)(num_classes=7))
     seen = watch(module, ["layer1", "layer2", "layer3", "layer4"])
@@ -92,7 +97,7 @@ def test_classifier(name, size):
     assert_close(outputs["logits"], logits, "logits")
 
 
-@pytest.mark.parametrize("size", [(64, 96), (75, 51)])
+@pytest.mark.parametrize("size", [*slowly(((64, 96),)), (75, 51)])
 @pytest.mark.parametrize("name", VGGS)
 def test_vgg(name, size):
     """The five poolings, rounded down, and the logits through fully connected layers (narrower, for speed)."""
@@ -113,7 +118,7 @@ def test_vgg(name, size):
     assert_close(outputs["logits"], logits, "logits")
 
 
-@pytest.mark.parametrize(("name", "size"), both_sizes(SEGMENTERS), ids=str)
+@pytest.mark.parametrize(("name", "size"), both_sizes(SEGMENTERS, ["fcn_resnet50", "deeplabv3_resnet50"]), ids=str)
 def test_segmenter(name, size):
     kind, patterns = SEGMENTERS[name]
     build = getattr(import_torchvision().models.segmentation, name)
@@ -130,7 +135,7 @@ def test_segmenter(name, size):
     assert_close(outputs["logits"], nhwc(reference["out"]), "logits")
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg16_bn"])
+@pytest.mark.parametrize("name", [*slowly("vgg16"), "vgg16_bn"])
 def test_vggs_names_survive_too(name):
     kind, patterns = VGGS[name]
     module = randomized(narrow_vgg(name))
@@ -142,7 +147,7 @@ def test_vggs_names_survive_too(name):
         np.testing.assert_array_equal(back[key], value, err_msg=key)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2", "fcn_resnet50", "deeplabv3_resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", "deeplabv3_resnet50", *slowly("wide_resnet50_2", "fcn_resnet50")])
 def test_names_and_arrays_survive_the_way_there_and_back(name):
     models = import_torchvision().models
     if name in SEGMENTERS:
@@ -162,13 +167,14 @@ def losses_and_gradients(norm):
     """Of DeepLab v3 with both its losses, ours and torchvision's, in double precision.
 
     At random weights the gradient is ill-conditioned (in single precision PyTorch's own is off by percents where the
-    batch's statistics are used), so that rounding would hide a real difference.
+    batch's statistics are used), so that rounding would hide a real difference. The ResNet is one of few blocks.
     """
-    build = import_torchvision().models.segmentation.deeplabv3_resnet50
-    module = randomized(build(weights=None, weights_backbone=None, num_classes=6, aux_loss=True))
+    tv, blocks = import_torchvision().models, (1, 1, 2, 2)
+    backbone = tv.resnet.ResNet(tv.resnet.Bottleneck, blocks, replace_stride_with_dilation=[False, True, True])
+    module = randomized(tv.segmentation.deeplabv3._deeplabv3_resnet(backbone, num_classes=6, aux=True))
     x = images(64, 64, batch=2)
     labels = np.random.default_rng(0).integers(0, 6, (2, 64, 64))
-    model = partial(deeplab_v3.DeepLabV3ResNet50, 6, dropout=0.0, aux_dropout=0.0, norm=norm)
+    model = partial(deeplab_v3.deeplab_v3, 6, partial(ResNet, blocks), dropout=0.0, aux_dropout=0.0, norm=norm)
     variables = variables_from(model(), arrays_of(module), names.DEEPLAB_V3, x)
 
     module = module.double().train(norm == "batch")
@@ -200,7 +206,7 @@ def distance(gradients, exact):
     )
 
 
-@pytest.mark.parametrize("norm", ["frozen", "batch"])
+@pytest.mark.parametrize("norm", ["batch", *slowly("frozen")])
 def test_gradients_of_deeplab_v3(norm):
     (ours, gradients), (theirs, reference) = losses_and_gradients(norm)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
