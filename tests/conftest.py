@@ -32,7 +32,7 @@ def pytest_collection_finish():
     """What has been imported stays: looking through it for garbage, over and over, took a twentieth of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(100_000, 50, 50)
 
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"

@@ -34,12 +34,13 @@ def no_program_is_kept():
 # Trained there as they are here: by the demo of test_cli.py, by test_rcnn.py, and by notebooks in test_notebooks.py.
 ELSEWHERE = ("unet_shapes", "rcnn_shapes", *(n for n in CONFIGS if f'load_config(\\"{n}\\", ' in NOTEBOOKS))
 SLOW = """
-    all_heads_shapes contextual_camvid cornernet_shapes crf_as_rnn_camvid deconvnet_camvid deeplab_v1_camvid
-    deeplab_v2_camvid deeplab_v3_plus_camvid densecap_visual_genome detector_coco fast_rcnn_shapes faster_rcnn_shapes
-    fcn8s_camvid fcn_resnet_camvid frrn_camvid full_resolution_shapes fusionnet_camvid mask_rcnn_nuclei mask_rcnn_shapes
-    panoptic_fpn_nuclei pspnet_camvid pyramid_shapes sliding_window_camvid unet_resnet_camvid
+    all_heads_shapes contextual_camvid cornernet_nuclei cornernet_shapes crf_as_rnn_camvid deconvnet_camvid
+    deeplab_v1_camvid deeplab_v2_camvid deeplab_v3_camvid deeplab_v3_plus_camvid densecap_visual_genome detector_coco
+    fast_rcnn_shapes faster_rcnn_shapes
+    fcn8s_camvid fcn_resnet_camvid frrn_camvid full_resolution_shapes fusionnet_camvid localizer_shapes mask_rcnn_nuclei
+    mask_rcnn_shapes panoptic_fpn_nuclei pspnet_camvid sliding_window_camvid unet_resnet_camvid
 """.split()  # noqa: SIM905
-"""They share data and recipe with a quick one, and their models have tests of their own."""
+"""What they are made of has quicker tests of its own."""
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -70,6 +71,7 @@ def test_a_config_tells_its_story(name):
     assert f"jaxseg train {name}" in text
 
 
+@pytest.mark.slow
 def test_a_finer_fcn_begins_with_what_the_coarser_one_learnt(tmp_path):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         command = ["train", "fcn8s_camvid", "--tiny", "--devices", "1", "--workdir", str(tmp_path), "--stride", "32"]

@@ -21,11 +21,12 @@ class Writer(NamedTuple):
 def tensorboard(workdir: Path, start: int) -> Writer:
     """Events in the folder ``events`` of ``workdir``; those after the step ``start`` are taken back."""
     from tensorboardX import SummaryWriter  # slow to import
-    from tensorboardX.proto.summary_pb2 import Summary
+    from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
     # Its thread dies on a full disk; with the usual queue of 10 the next record would then wait for ever.
     options = {"max_queue": 100_000, "purge_step": start + 1 if start else None}
     events = SummaryWriter(str(workdir / "events"), **options)
+    files: Any = events.file_writer
 
     def numbers(step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -35,7 +36,7 @@ def tensorboard(workdir: Path, start: int) -> Writer:
         # Its own add_image takes a second and a half to compress a sheet of examples.
         height, width, _ = image.shape
         png = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png_bytes(image))
-        events.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=png)]), step)
+        files.add_summary(Summary(value=[Summary.Value(tag=name, image=png)]), step)
 
     return Writer(numbers, picture, events.close)
 

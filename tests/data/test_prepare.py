@@ -199,6 +199,7 @@ def test_label_maps_are_trained_on(home):
     assert 2 < float(loss) < 5  # ln 21 is 3
 
 
+@pytest.mark.slow
 def test_instances_keypoints_segments_and_captions_are_trained_on(home):
     metric = Metric(list, lambda *_: [], lambda a, b: a + b, lambda _: {}, on_host=True)
     source = coco_instances("train", data_dir=home)

@@ -69,6 +69,7 @@ def test_evaluation_refines_each_image():
     assert sheet.ndim == 3
 
 
+@pytest.mark.slow
 def test_command_line(trained, tmp_path, capsys):
     run = shutil.copytree(trained, tmp_path / "run")
     assert cli.main(["eval", "--workdir", str(run)]) == 0
@@ -93,6 +94,7 @@ def test_command_line(trained, tmp_path, capsys):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "noisy_label.png")), expected)
 
 
+@pytest.mark.slow
 def test_search_scores_are_those_of_the_evaluation():
     e = tiny_experiment()
     variables = variables_for(e)

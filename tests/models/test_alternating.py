@@ -80,6 +80,7 @@ def test_each_step_learns_its_own_part(steps, step, parts, terms):
         assert e.model.backbone.resnet.norm == "frozen"
 
 
+@pytest.mark.slow
 def test_the_second_step_detects_among_the_proposers_proposals(steps):
     (first, one), (second, two) = steps[1], steps[2]
 

@@ -149,7 +149,8 @@ def test_an_image_may_be_a_pixel(name):
     check_size(name, (1, 1))
 
 
-@pytest.mark.parametrize("name", but_slowly(MODELS, (*KIN, "crf_as_rnn")))  # the CRF's own learn in its file
+# The CRF's own parameters learn in its file, and DeconvNet's gradient is PyTorch's.
+@pytest.mark.parametrize("name", but_slowly(MODELS, (*KIN, *ON_KNOWN_PARTS, "crf_as_rnn", "deconvnet")))
 def test_every_parameter_learns(name):
     model, variables, _ = made(name)
 
@@ -185,7 +186,7 @@ def test_jit_equals_eager_one_by_one(name):
     np.testing.assert_allclose(jitted, eager, rtol=1e-4, atol=1e-5 * np.abs(jitted).max())
 
 
-@pytest.mark.parametrize("name", but_slowly(SMALL, KIN))
+@pytest.mark.parametrize("name", but_slowly(SMALL, (*KIN, *ON_KNOWN_PARTS)))
 def test_bfloat16_inside_float32_outside(name):
     _, variables, apply = made(name)
     x = images(65, 33)

@@ -139,6 +139,7 @@ def test_true_maps_give_the_true_boxes():
     np.testing.assert_array_equal(found.classes, truth["classes"][distance.argmin(1)])
 
 
+@pytest.mark.slow
 def test_every_parameter_learns_and_one_program_serves_any_number_of_objects():
     model = SMALL.clone(backbone=StackedHourglass((4, 6), (1, 1), stacks=2, stem=3))
     images = np.random.default_rng(3).uniform(size=(2, 64, 64, 3)).astype(np.float32)

@@ -194,6 +194,7 @@ def test_any_size(size):
         np.testing.assert_allclose(found[key], expected[key], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_gives_float32_numbers():
     model = small_model("torchvision", dtype=jnp.bfloat16, convs=True)
     found = jax.jit(partial(model.apply, train=False))(variables_for(model), images())

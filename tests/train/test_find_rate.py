@@ -48,6 +48,7 @@ def test_what_has_no_rate_is_refused():
         find_rate(tiny_experiment(), lowest=1.0, highest=0.1)
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, capsys):
     config = tmp_path / "mine.py"
     config.write_text("from tests.helpers import tiny_experiment\ndef get_config(tiny=False): return tiny_experiment()")

@@ -60,6 +60,7 @@ def test_parameters_shared_over_devices(one_device):
     assert_same(one_device, run("jit", 8, model_devices=2))
 
 
+@pytest.mark.slow
 def test_accumulation_is_the_same_on_every_spread():
     one = run("jit", 1, accumulate=2)
     assert_same(one, run("jit", 8, accumulate=2))

@@ -12,6 +12,7 @@ from jaxseg import viz
 from jaxseg.viz.report import written
 from jaxseg.viz.tables import MOST_POINTS, confusion_table, curve_panels, score_tables
 from tests.browser import chromium, contrast
+from tests.helpers import slowly
 
 RED, GREEN, BLUE = (220, 30, 30), (30, 160, 30), (30, 30, 220)
 RECORDS = [
@@ -107,7 +108,7 @@ def test_the_page_holds_everything_and_escapes_it():
     assert '<h2 id="curves"' not in bare
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", *slowly("dark")])
 def test_in_a_browser(tmp_path, scheme):
     """On a phone's width, in both schemes of colour: the slider by mouse, touch and keyboard, curves, no overflow."""
     file = tmp_path / "report.html"

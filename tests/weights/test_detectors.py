@@ -134,7 +134,7 @@ def test_detectron2s_background_is_last_and_its_images_are_bgr():
     np.testing.assert_array_equal(got["backbone.bottom_up.stem.conv1.weight"].ravel(), [2, 1, 0])
 
 
-AGAIN = [name for name in DETECTORS if re.search("r_101|_3x|legacy", name)]  # the networks of others
+AGAIN = [name for name in DETECTORS if re.search("r_101|_3x|legacy|faster_rcnn_r", name)]  # the networks of others
 
 
 @pytest.mark.parametrize("name", [*(name for name in DETECTORS if name not in AGAIN), *slowly(*AGAIN)])

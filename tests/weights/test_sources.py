@@ -14,6 +14,7 @@ from jaxseg.nn import resnet as backbones
 from jaxseg.weights import huggingface, smp, timm
 
 torch = pytest.importorskip("torch")
+from tests.helpers import slowly  # noqa: E402
 from tests.torchvision_models import nchw, nhwc  # noqa: E402
 from tests.weights import twins  # noqa: E402
 
@@ -74,7 +75,10 @@ def assert_close(ours, reference, name):
     assert error < 1e-4, f"{name}: {error}"
 
 
-@pytest.mark.parametrize("case", NETWORKS)
+KIN = ("d at 8", "v3+ at 8", "unet even")  # others at another size
+
+
+@pytest.mark.parametrize("case", [*(case for case in NETWORKS if case not in KIN), *slowly(*KIN)])
 def test_stages_and_logits(tmp_path, case):
     file, blocks, model, twin, size = NETWORKS[case]
     state = twins.random_state(file, blocks)

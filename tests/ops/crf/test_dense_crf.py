@@ -214,6 +214,7 @@ def test_gradient_of_widths():
     assert np.abs(expected).min() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_vmap_equals_a_loop(method):
     unary, image = (np.stack(x) for x in zip(*(small(seed=s) for s in range(3))))

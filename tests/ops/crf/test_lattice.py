@@ -37,6 +37,7 @@ def test_filter_is_adams_et_al(d):
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_filter_of_many_vertices():
     """More slots than are summed at once, and neighbours far enough apart for the search between those of a few."""
     features, values = cloud(12000, 2, 60.0), cloud(12000, 1, 1.0, seed=1)
