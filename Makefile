@@ -12,7 +12,7 @@ SITE   := $(VENV)/.docs
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all lint style pyright types strict docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)            ## train a small U-Net on built-in data and draw what it learnt
@@ -24,10 +24,19 @@ test: $(TOOLS)            ## the test suite, less what is marked slow
 test-all: $(TOOLS)        ## all of it, twice as long: before a release, and after a change to what its slow tests test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m ""
 
-lint: $(TOOLS)            ## style and types
+lint: style types strict  ## style and types (make -j2 lint: side by side)
+
+style: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+pyright: $(TOOLS)  # fetches what it is made of, which two at once must not
+	@$(BIN)/pyright --version
+
+types: pyright
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+strict: pyright
 	$(BIN)/pyright -p pyright-strict.json --pythonpath $(BIN)/python
 
 docs: $(SITE)            ## the documentation, in site/ (to search it: python3 -m http.server --directory site)
