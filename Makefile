@@ -21,7 +21,7 @@ demo: $(READY)            ## train a small U-Net on built-in data and draw what 
 test: $(TOOLS)            ## the test suite, less what is marked slow
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-test-all: $(TOOLS)        ## all of it, twice as long: before a release, and after a change to what its slow tests test
+test-all: $(TOOLS)        ## all of it, more than twice as long: before a release, and after a change to what its slow tests test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m ""
 
 lint: style types strict  ## style and types (make -j2 lint: side by side)
