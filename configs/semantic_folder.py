@@ -11,6 +11,10 @@ DeepLab v3 begins with torchvision's ``deeplabv3_resnet50_coco_with_voc_labels_v
 trained from scratch, for a CPU or a first look. Pictures are made to fit; training sees square windows of them, zoomed
 by 0.7 to 2. With ``--window`` nothing is made to fit: training sees windows of the pictures as they are, zoomed by 0.7
 to 1.4, validation such windows side by side, and ``jaxseg predict`` works in tiles of that size.
+
+Measured with ``--fast --steps 1000`` (half of its own) on CamVid's 11 classes, on 2 slow CPU cores beside other work:
+mIoU 0.413, pixel accuracy 0.863 (road 0.917, car 0.432; poles and people are lost at 128x128) in 18 minutes. DeepLab v3
+was not measured here: its published weights were out of reach.
 """
 
 from dataclasses import replace
