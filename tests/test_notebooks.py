@@ -9,12 +9,11 @@ import pytest
 
 from jaxseg import notebook
 from jaxseg.types import JaxsegError
-from tests.helpers import slowly
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "colab").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("path", [NOTEBOOKS[0], *slowly(*NOTEBOOKS[1:])], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_notebook_runs(path, tmp_path, monkeypatch):
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
