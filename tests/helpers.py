@@ -28,6 +28,11 @@ def slowly(*cases):
     return [pytest.param(*(c if isinstance(c, tuple) else (c,)), marks=pytest.mark.slow) for c in cases]
 
 
+def but_slowly(cases, slow):
+    """``cases``, those of them in ``slow`` by :func:`slowly`."""
+    return [one for case in cases for one in (slowly(case) if case in slow else [case])]
+
+
 def tiny_experiment(**changes) -> Experiment:
     """A U-Net of a few hundred parameters on 32x32 shapes: compiles in seconds, steps in milliseconds."""
     train = Shapes("train", size=(32, 32), length=40)

@@ -13,7 +13,7 @@ from jaxseg import cli, config
 from jaxseg.train import build, loop
 from jaxseg.train.evaluate import load_run
 from jaxseg.types import JaxsegError
-from tests.helpers import slowly, tiny_experiment
+from tests.helpers import but_slowly, tiny_experiment
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
@@ -36,9 +36,9 @@ ELSEWHERE = ("unet_shapes", "rcnn_shapes", *(n for n in CONFIGS if f'load_config
 SLOW = """
     all_heads_shapes contextual_camvid cornernet_nuclei cornernet_shapes crf_as_rnn_camvid deconvnet_camvid
     deeplab_v1_camvid deeplab_v2_camvid deeplab_v3_camvid deeplab_v3_plus_camvid densecap_visual_genome detector_coco
-    fast_rcnn_shapes faster_rcnn_shapes
-    fcn8s_camvid fcn_resnet_camvid frrn_camvid full_resolution_shapes fusionnet_camvid localizer_shapes mask_rcnn_nuclei
-    mask_rcnn_shapes panoptic_fpn_nuclei pspnet_camvid sliding_window_camvid unet_resnet_camvid
+    fast_rcnn_shapes faster_rcnn_shapes fcn8s_camvid fcn_resnet_camvid frrn_camvid full_resolution_shapes
+    fusionnet_camvid localizer_shapes mask_rcnn_nuclei mask_rcnn_shapes panoptic_fpn_nuclei pspnet_camvid
+    sliding_window_camvid unet_resnet_camvid
 """.split()  # noqa: SIM905
 """What they are made of has quicker tests of its own."""
 
@@ -52,7 +52,7 @@ def test_every_config_is_built(name):
     assert jax.tree.leaves(state.params)
 
 
-@pytest.mark.parametrize("name", [*(n for n in CONFIGS if n not in (*ELSEWHERE, *SLOW)), *slowly(*SLOW)])
+@pytest.mark.parametrize("name", but_slowly((name for name in CONFIGS if name not in ELSEWHERE), SLOW))
 def test_every_config_trains_when_tiny(name, tmp_path):
     experiment = config.load_config(name, tiny=True)
     once = max(experiment.steps, 1)

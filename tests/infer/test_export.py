@@ -19,7 +19,7 @@ from jaxseg.models import UNet
 from jaxseg.tasks import semantic
 from jaxseg.train.build import state_like
 from jaxseg.types import JaxsegError
-from tests.helpers import slowly, variables_of
+from tests.helpers import but_slowly, slowly, variables_of
 from tests.models.test_contract import MODELS
 
 CLASSES = ("ground", "disk", "star")
@@ -93,7 +93,7 @@ def test_bytes_go_in_as_well(unet, tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ALIKE.union(SLOW)] + slowly(*SLOW))
+@pytest.mark.parametrize("name", but_slowly((name for name in MODELS if name not in ALIKE), SLOW))
 def test_which_models_are_of_any_number_and_size(name):
     model = MODELS[name]()
     variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), jnp.zeros((1, 32, 32, 3)))

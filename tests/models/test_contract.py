@@ -33,7 +33,7 @@ from jaxseg.models.deeplab_v3_plus import deeplab_v3_plus
 from jaxseg.models.sliding_window import SlidingWindow
 from jaxseg.models.unet_resnet import unet_resnet
 from jaxseg.nn import ResNet
-from tests.helpers import slowly, variables_of
+from tests.helpers import but_slowly, variables_of
 
 K = 5  # classes, but for models of configs
 
@@ -109,11 +109,6 @@ SMALL = [name for name in MODELS if name not in LARGE]
 KIN = ("unet_batch", "unet_group", "unet_mirror", "unet_remat", "fcn16s")  # another model but for one setting
 ON_KNOWN_PARTS = ("fcn8s", "fcn_resnet", "deeplab_v2", "deeplab_v2_resnet", "pspnet", "fusionnet", "deeplab_v3_plus",
                   "unet_resnet")  # fmt: skip
-
-
-def but_slowly(names, those):
-    """``names``, ``those`` of which are tested slowly."""
-    return [case for name in names for case in (slowly(name) if name in those else [name])]
 
 
 def images(h, w, batch=2, seed=0):

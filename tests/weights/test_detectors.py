@@ -15,7 +15,7 @@ from jaxseg.nn import ResNet
 from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, detectron2, read_arrays, to_torch, torchvision
 from jaxseg.weights.pickles import read_pickle
-from tests.helpers import slowly
+from tests.helpers import but_slowly
 
 TRANSPOSED = r"(conv5_mask|kps_score_lowres)$"
 
@@ -137,7 +137,7 @@ def test_detectron2s_background_is_last_and_its_images_are_bgr():
 AGAIN = [name for name in DETECTORS if re.search("r_101|_3x|legacy|faster_rcnn_r", name)]  # the networks of others
 
 
-@pytest.mark.parametrize("name", [*(name for name in DETECTORS if name not in AGAIN), *slowly(*AGAIN)])
+@pytest.mark.parametrize("name", but_slowly(DETECTORS, AGAIN))
 def test_every_array_of_a_published_detector_has_a_name_of_its_own(name):
     variables = shapes_of(name)
     names = to_torch(variables, PUBLISHED[name].patterns, transposed=TRANSPOSED)

@@ -13,7 +13,7 @@ from jaxseg.models.vgg import VGG16
 from jaxseg.nn.resnet import ResNet
 from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, load, to_jaxseg, to_torch, torchvision
-from tests.helpers import slowly
+from tests.helpers import but_slowly
 
 TINY = partial(ResNet, (1, 1, 1, 1), bottleneck=False, base=4)
 
@@ -192,7 +192,7 @@ ENTRIES = [name for name in PUBLISHED if name not in DETECTORS]
 DEEP = [name for name in ENTRIES if re.search("101|152", name)]
 
 
-@pytest.mark.parametrize("name", [*(name for name in ENTRIES if name not in DEEP), *slowly(*DEEP)])
+@pytest.mark.parametrize("name", but_slowly(ENTRIES, DEEP))
 def test_every_entry_has_the_names_of_its_network(name):
     """With the shapes of torchvision's network, nothing is missing, surplus or misshapen; its head is just that."""
     torch = pytest.importorskip("torch")

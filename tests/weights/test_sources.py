@@ -14,7 +14,7 @@ from jaxseg.nn import resnet as backbones
 from jaxseg.weights import huggingface, smp, timm
 
 torch = pytest.importorskip("torch")
-from tests.helpers import slowly  # noqa: E402
+from tests.helpers import but_slowly  # noqa: E402
 from tests.torchvision_models import nchw, nhwc  # noqa: E402
 from tests.weights import twins  # noqa: E402
 
@@ -78,7 +78,7 @@ def assert_close(ours, reference, name):
 KIN = ("d at 8", "v3+ at 8", "unet even")  # others at another size
 
 
-@pytest.mark.parametrize("case", [*(case for case in NETWORKS if case not in KIN), *slowly(*KIN)])
+@pytest.mark.parametrize("case", but_slowly(NETWORKS, KIN))
 def test_stages_and_logits(tmp_path, case):
     file, blocks, model, twin, size = NETWORKS[case]
     state = twins.random_state(file, blocks)
