@@ -26,7 +26,8 @@ _NO_CLASS = ("__ignore__", "_background_")  # of labelme's own examples
 
 def labelme_to_coco(folder: str | os.PathLike) -> CocoWriter:
     """The JSON files in ``folder`` and below it as a COCO dictionary (``content``), with file names relative to
-    ``root`` (``folder``, unless images lie outside of it), and what was ``left_out``, in words.
+    ``root`` (``folder``, unless images lie outside of it), and what was ``left_out``, in words. An image that several
+    files tell of has the objects of all.
 
     Raises:
         JaxsegError: no such folder, none of LabelMe's files in it, a damaged one, or a label that is no word.
@@ -47,11 +48,14 @@ def labelme_to_coco(folder: str | os.PathLike) -> CocoWriter:
     names = sorted({label for one in found for label, _ in one.objects})
     writer = CocoWriter(names, common_root(root, (one.image for one in found)))
     writer.left_out |= left_out
+    numbers: dict[pathlib.Path, int] = {}
     with progress(f"objects of {root.name}", len(found), "images") as show:
         for done, (path, image, size, objects) in enumerate(found, 1):
-            number = writer.image(image, size)
+            place = image.resolve()
+            if place not in numbers:
+                numbers[place] = writer.image(image, size)
             for label, parts in objects:
-                writer.annotation(number, names.index(label) + 1, parts, size, str(path))
+                writer.annotation(numbers[place], names.index(label) + 1, parts, size, str(path))
             show(done)
     return writer
 

@@ -99,6 +99,17 @@ def test_labelme(marked, tmp_path, capsys):
     np.testing.assert_array_equal(instances["boxes"], instances["masks"].boxes())
 
 
+def test_an_image_that_two_of_labelmes_files_tell_of_has_the_objects_of_both(tmp_path):
+    write_images(tmp_path, 2)
+    (tmp_path / "dogs").mkdir()
+    labelme(tmp_path, "0", [shape("cat", "polygon", OUTLINE)])
+    labelme(tmp_path, "1", [])
+    labelme(tmp_path / "dogs", "0", [shape("dog", "rectangle", [[10, 20], [40, 30]])], imagePath="../0.png")
+    content = labelme_to_coco(tmp_path).content
+    assert [image["file_name"] for image in content["images"]] == ["0.png", "1.png"]
+    assert [(one["image_id"], one["category_id"]) for one in content["annotations"]] == [(1, 1), (1, 2)]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
