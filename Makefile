@@ -42,15 +42,17 @@ strict: pyright
 docs: $(SITE)            ## the documentation, in site/ (to search it: python3 -m http.server --directory site)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-$(READY): pyproject.toml constraints.txt
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxseg needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e .
 	touch $@
 
-$(TOOLS): $(READY)
+$(TOOLS): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[$(EXTRAS)]'
-	touch $@
+	touch $(READY) $@
 
 $(SITE): $(READY)
 	$(INSTALL) -e '.[docs]'

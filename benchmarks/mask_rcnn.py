@@ -81,8 +81,9 @@ class Parts:
         return self.paste(found["masks"], found["boxes"]), found["boxes"], found["scores"], found["classes"]
 
 
-def our_stages(size: int):
-    """``(name -> call without arguments, whole predict, seconds to compile the whole, its bytes)``."""
+def our_stages(size: int, regions: dict[int, np.ndarray]):
+    """``(name -> call without arguments, seconds to compile the whole, its bytes)``. RoIAlign and pasting by themselves
+    are given ``regions``, boxes by the side of RoIAlign's output, since those of random weights lie in few places."""
     parts = Parts(size)
     images = jnp.asarray(np.random.default_rng(0).uniform(size=(1, size, size, 3)), jnp.float32)
     variables = jax.jit(partial(parts.model.init, train=False))(jax.random.key(0), images)
@@ -96,12 +97,12 @@ def our_stages(size: int):
     levels = stage("backbone, FPN", parts.features, variables, images)
     logits, deltas = stage("proposal network", parts.score, variables, levels)
     p = stage("proposals, NMS", parts.propose, variables, levels, logits, deltas)
-    x = stage("RoIAlign 7x7", parts.align, variables, levels, p.boxes, side=7)
+    x = stage("RoIAlign 7x7", parts.align, variables, levels, jnp.asarray(regions[7])[None], side=7)
     scores, transforms = stage("box head", parts.classify, variables, x)
     found = stage("detections, NMS", parts.detect, variables, scores, transforms, p)
-    x = stage("RoIAlign 14x14", parts.align, variables, levels, found.boxes, side=14)
+    x = stage("RoIAlign 14x14", parts.align, variables, levels, jnp.asarray(regions[14])[None], side=14)
     masks = stage("mask head", parts.draw, variables, x, found.classes)
-    stage("paste", parts.paste, masks, found.boxes)
+    stage("paste", parts.paste, masks, jnp.asarray(regions[14])[None])
     start = time.perf_counter()
     program = jax.jit(parts.predict).lower(variables, images).compile()
     seconds = time.perf_counter() - start
@@ -119,16 +120,15 @@ def their_model():
     return torch, detection, model.to(memory_format=torch.channels_last)
 
 
-def their_stages(size: int):
+def their_stages(size: int, regions: dict[int, np.ndarray]):
     torch, detection, model = their_model()
     x = torch.rand(1, 3, size, size).to(memory_format=torch.channels_last)
     rng = np.random.default_rng(0)
-    boxes = {7: proposals(rng, R, size), 14: proposals(rng, D, size)}
     options = {"coordinate_transformation_mode": "output_half_pixel", "mode": "avg", "sampling_ratio": 2}
     types = {"x": 1, "rois": 1, "i": 7}
 
     def aligned(side: int):
-        level = np.asarray(ops.feature_levels(jnp.asarray(boxes[side]))) - 2
+        level = np.asarray(ops.feature_levels(jnp.asarray(regions[side]))) - 2
         rows = [np.flatnonzero(level == i) for i in range(4)]
         maps = [rng.normal(size=(1, 256, size // s, size // s)).astype(np.float32) for s in STRIDES]
         sessions = [
@@ -136,13 +136,13 @@ def their_stages(size: int):
             for s in SCALES
         ]
         feeds = [
-            {"x": f, "rois": boxes[side][r], "i": np.zeros(len(r), np.int64)} for f, r in zip(maps, rows, strict=True)
+            {"x": f, "rois": regions[side][r], "i": np.zeros(len(r), np.int64)} for f, r in zip(maps, rows, strict=True)
         ]
         return lambda: [session.run(None, feed) for session, feed in zip(sessions, feeds, strict=True)]
 
     heads = model.roi_heads
-    regions, cells = torch.rand(R, 256, 7, 7), torch.rand(D, 256, 14, 14).to(memory_format=torch.channels_last)
-    masks, corners = torch.rand(D, 1, 28, 28), torch.tensor(boxes[14])
+    inside, cells = torch.rand(R, 256, 7, 7), torch.rand(D, 256, 14, 14).to(memory_format=torch.channels_last)
+    masks, corners = torch.rand(D, 1, 28, 28), torch.tensor(regions[14])
 
     def without_gradient(f):
         def call():
@@ -157,7 +157,7 @@ def their_stages(size: int):
         "backbone, FPN": lambda: model.backbone(x),
         "proposal network": lambda: model.rpn.head(levels),
         "RoIAlign 7x7": aligned(7),
-        "box head": lambda: heads.box_predictor(heads.box_head(regions)),
+        "box head": lambda: heads.box_predictor(heads.box_head(inside)),
         "RoIAlign 14x14": aligned(14),
         "mask head": lambda: heads.mask_predictor(heads.mask_head(cells)).sigmoid(),
         "paste": lambda: detection.roi_heads.paste_masks_in_image(masks, corners, (size, size)),
@@ -166,8 +166,10 @@ def their_stages(size: int):
 
 
 def predict(size: int, rounds: int) -> None:
-    ours, seconds, need = our_stages(size)
-    theirs = their_stages(size)
+    rng = np.random.default_rng(0)
+    regions = {7: proposals(rng, R, size), 14: proposals(rng, D, size)}
+    ours, seconds, need = our_stages(size, regions)
+    theirs = their_stages(size, regions)
     print(f"predict, {size}x{size}: compiled in {seconds:.1f} s, {need / 1e6:.0f} MB beside the arguments")
     print("| stage | jaxseg ms | torchvision ms | ratio |\n|---|---|---|---|")
     names = [name for name in ours if name != "all"]

@@ -45,7 +45,6 @@ def get_config(tiny: bool = False) -> Experiment:
         region_size=3 if tiny else 6,
     )
     mask = MaskHead(len(val.things), convs=1, channels=features // 2)
-    steps = 2 if tiny else 1800
     return Experiment(
         model=RegionHeads(detector, {"mask": mask, "mesh": mesh}),
         task=mesh_prediction(val.things, mesh_metric(val.shapes, val.things), val.shapes, config=CONFIG),
@@ -58,10 +57,10 @@ def get_config(tiny: bool = False) -> Experiment:
             mask_side=28,
         ),
         optimizer=Optimizer("adamw", learning_rate=2e-3, schedule="cosine", warmup_steps=1 if tiny else 50),
-        steps=steps,
+        steps=2 if tiny else 1800,
         batch_size=2 if tiny else 16,
         eval_batch_size=4 if tiny else 20,
-        eval_every=max(steps // 3, 1),
-        save_every=max(steps // 6, 1),
+        eval_every=2 if tiny else 600,
+        save_every=1 if tiny else 300,
         log_every=1 if tiny else 20,
     )

@@ -78,7 +78,7 @@ def detector_on_shapes(
         steps=2 if tiny else steps,
         batch_size=4 if tiny else 16,
         eval_batch_size=8 if tiny else 40,
-        eval_every=1 if tiny else 500,
+        eval_every=2 if tiny else 500,
         save_every=1 if tiny else 500,
         log_every=1 if tiny else 20,
     )

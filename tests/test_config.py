@@ -34,11 +34,11 @@ def no_program_is_kept():
 # Trained there as they are here: by the demo of test_cli.py, by test_rcnn.py, and by notebooks in test_notebooks.py.
 ELSEWHERE = ("unet_shapes", "rcnn_shapes", *(n for n in CONFIGS if f'load_config(\\"{n}\\", ' in NOTEBOOKS))
 SLOW = """
-    all_heads_shapes contextual_camvid cornernet_nuclei cornernet_shapes crf_as_rnn_camvid deconvnet_camvid
-    deeplab_v1_camvid deeplab_v2_camvid deeplab_v3_camvid deeplab_v3_plus_camvid densecap_visual_genome detector_coco
-    fast_rcnn_shapes faster_rcnn_shapes fcn8s_camvid fcn_resnet_camvid frrn_camvid full_resolution_shapes
-    fusionnet_camvid localizer_shapes mask_rcnn_nuclei mask_rcnn_shapes panoptic_fpn_nuclei pspnet_camvid
-    sliding_window_camvid unet_resnet_camvid
+    all_heads_shapes cam_shapes contextual_camvid cornernet_nuclei cornernet_shapes crf_as_rnn_camvid
+    deconvnet_camvid deeplab_v1_camvid deeplab_v2_camvid deeplab_v3_camvid deeplab_v3_plus_camvid
+    densecap_visual_genome detector_coco fast_rcnn_shapes faster_rcnn_shapes fcn8s_camvid fcn_resnet_camvid
+    frrn_camvid full_resolution_shapes fusionnet_camvid localizer_shapes mask_rcnn_nuclei mask_rcnn_shapes
+    panoptic_fpn_nuclei pspnet_camvid sliding_window_camvid unet_camvid unet_resnet_camvid
 """.split()  # noqa: SIM905
 """What they are made of has quicker tests of its own."""
 

@@ -1,8 +1,10 @@
 """Where a run's numbers and pictures go beside its own files: TensorBoard always, Weights & Biases on request."""
 
 import json
+import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +22,9 @@ class Writer(NamedTuple):
 
 def tensorboard(workdir: Path, start: int) -> Writer:
     """Events in the folder ``events`` of ``workdir``; those after the step ``start`` are taken back."""
-    from tensorboardX import SummaryWriter  # slow to import
-    from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+    with _no_torch():
+        from tensorboardX import SummaryWriter  # slow to import
+        from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
     # Its thread dies on a full disk; with the usual queue of 10 the next record would then wait for ever.
     options = {"max_queue": 100_000, "purge_step": start + 1 if start else None}
@@ -39,6 +42,20 @@ def tensorboard(workdir: Path, start: int) -> Writer:
         files.add_summary(Summary(value=[Summary.Value(tag=name, image=png)]), step)
 
     return Writer(numbers, picture, events.close)
+
+
+@contextmanager
+def _no_torch() -> Iterator[None]:
+    """tensorboardX imports PyTorch wherever it is installed, for the sake of a type: seconds, hundreds of megabytes,
+    and CUDA's libraries beside jax's own. It does without where there is none."""
+    here = "torch" in sys.modules
+    if not here:
+        sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
+    try:
+        yield
+    finally:
+        if not here:
+            del sys.modules["torch"]
 
 
 def weights_and_biases(workdir: Path, project: str, settings: Mapping[str, Any]) -> Writer:

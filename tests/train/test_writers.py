@@ -1,8 +1,10 @@
-"""Weights & Biases, offline, by its own library; TensorBoard's events are tested with the loop."""
+"""Weights & Biases, offline, by its own library; what TensorBoard's events hold is tested with the loop."""
 
 import json
 import struct
+import subprocess
 import sys
+import textwrap
 import time
 
 import numpy as np
@@ -69,3 +71,19 @@ def test_every_writer_gets_finite_numbers_and_is_closed(tmp_path):
     log.close()
     assert told == [(1, {"loss": 0.5}), (1, "val", "picture"), "closed"]
     assert '"name": "x"' in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_tensorboards_events_need_no_pytorch_where_there_is_one(tmp_path):
+    pytest.importorskip("torch")
+    code = f"""
+        import sys
+        from pathlib import Path
+        from jaxseg.train.writers import tensorboard
+        writer = tensorboard(Path({str(tmp_path)!r}), 0)
+        writer.numbers(1, {{"train/loss": 0.5}})
+        writer.close()
+        assert "torch" not in sys.modules
+        import torch
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    assert next((tmp_path / "events").iterdir()).stat().st_size > 0
