@@ -14,6 +14,7 @@ from jaxseg.nn.resnet import ResNet
 from jaxseg.types import JaxsegError
 from jaxseg.weights import PUBLISHED, load, to_jaxseg, to_torch, torchvision
 from tests.helpers import but_slowly
+from tests.weights.recorded import RECORDED
 
 TINY = partial(ResNet, (1, 1, 1, 1), bottleneck=False, base=4)
 
@@ -146,8 +147,6 @@ def test_what_is_neither_name_nor_file(tmp_path):
 
 @pytest.mark.parametrize("recorded", ["smp_unet_resnet18", "huggingface_resnet18", "timm_resnet50d"])
 def test_whose_names_are_in_a_file_is_found_out(tmp_path, recorded):
-    from tests.weights.test_sources import RECORDED
-
     model, patterns = RECORDED[recorded]
     variables, arrays = random_arrays(model, patterns)
     np.savez(tmp_path / "weights.npz", **arrays)

@@ -8,29 +8,19 @@ import pytest
 
 from jaxseg import weights
 from jaxseg.models import resnet
-from jaxseg.models.deeplab_v3_plus import SMP_SETTINGS, deeplab_v3_plus
 from jaxseg.models.unet_resnet import unet_resnet
 from jaxseg.nn import resnet as backbones
-from jaxseg.weights import huggingface, smp, timm
 
 torch = pytest.importorskip("torch")
 from tests.helpers import but_slowly  # noqa: E402
 from tests.torchvision_models import nchw, nhwc  # noqa: E402
 from tests.weights import twins  # noqa: E402
+from tests.weights.recorded import RECORDED, v3_plus  # noqa: E402
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 BOTTLENECKS = backbones.ResNet((2, 2, 2, 2))
 BASIC = partial(backbones.ResNet, (1, 1, 1, 1), bottleneck=False)
 dilated_d = partial(backbones.ResNet, (2, 2, 2, 2), stem="3x3 half", pooled_shortcut=True)
-v3_plus = partial(deeplab_v3_plus, 6, **SMP_SETTINGS)
-# the names recorded, the network as recorded, the patterns
-RECORDED = {
-    "timm_resnet50d": (resnet.ResNet50D(7), timm.RESNET_D),
-    "huggingface_resnet50": (resnet.ResNet50(7), huggingface.RESNET),
-    "huggingface_resnet18": (resnet.ResNet18(7), huggingface.RESNET),
-    "smp_unet_resnet18": (unet_resnet(6, backbones.ResNet18), smp.UNET),
-    "smp_deeplabv3plus_resnet18": (v3_plus(backbones.ResNet18), smp.DEEPLAB_V3_PLUS),
-}
 # the names, the blocks of each stage, ours with so many, the twin, the size (smp's v3+ takes only multiples of 16)
 NETWORKS = {
     "d": ("timm_resnet50d", 2, resnet.classifier(7, dilated_d), twins.timm_resnet_d, (65, 51)),
@@ -104,4 +94,4 @@ def test_names_and_arrays_survive_the_way_there_and_back(file):
 
 
 def test_timms_plain_resnets_have_torchvisions_names():
-    assert timm.RESNET is weights.torchvision.RESNET
+    assert weights.timm.RESNET is weights.torchvision.RESNET
