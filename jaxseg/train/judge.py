@@ -140,7 +140,8 @@ def _chosen(task: Task, batch: Batch, predictions: Predictions) -> tuple[np.ndar
     """True and predicted class of every pixel or picture that counts, where each has one."""
     rows = batch["valid"]
     if task.about == "pixels" and "label" in batch:
-        return batch["label"][rows], np.where(predictions["label"] == VOID, -1, predictions["label"])[rows]
+        found = predictions["label"][rows].astype(np.int64)
+        return batch["label"][rows], np.where(found == VOID, -1, found)
     if task.about == "picture" and np.ndim(batch["category"]) == 1:
         return batch["category"][rows], np.argmax(predictions["scores"], axis=-1)[rows]
     return None
