@@ -20,7 +20,8 @@ _MISPLACED = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; gives the exit code: 0, or 2 where the user can mend something."""
+    """Run the command line; gives the exit code: 0, 2 where the user can mend something, and as shells have them 130
+    where it was interrupted and 141 where nobody reads its output any more."""
     parser = parsers.parser()
     known, rest = parser.parse_known_args(arguments)
     if rest and not known.more:
@@ -31,10 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from jaxseg import commands
 
             run = getattr(commands, known.run)
-            return run(known, rest) if known.more else run(known)
+            code = run(known, rest) if known.more else run(known)
+            sys.stdout.flush()
+            return code
     except JaxsegError as error:
         print(f"jaxseg: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader has seen enough: jaxseg models | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would be tried again at the end
+        return 141
     except OSError as error:
         if (told := _told(error)) is None:
             raise

@@ -449,3 +449,11 @@ def test_view_shows_the_runs_given_to_this_machine_alone(trained, tmp_path, caps
     monkeypatch.setattr("jaxseg.commands.viewing._predictor", lambda run, which: run.name)
     assert cli.main(["view"]) == 0
     assert asked["named"] == [(name, f"{name}.safetensors") for name in ("nuclei", "shapes")]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "jaxseg.cli", "data", "list"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("", 141)
+    process.stderr.close()
